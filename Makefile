@@ -1,0 +1,38 @@
+# Each target makes .venv and installs what it needs by itself.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint bench docs clean
+
+help: ## show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $(STAMP)
+
+demo: $(STAMP) ## train, mark, ship, attack and verify a small model; writes demo/report.html
+	$(BIN)/modeldeed demo --out demo
+
+test: $(STAMP) ## run the tests with branch coverage
+	$(BIN)/python -m pytest -m 'not slow and not gpu' --cov --cov-report=term:skip-covered
+
+test-slow: $(STAMP) ## run the tests that take minutes
+	$(BIN)/python -m pytest -m 'slow and not gpu'
+
+lint: $(STAMP) ## check style and types
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: $(STAMP) ## run every experiment in its quick setting and rebuild the results page
+	$(BIN)/python -m benchmarks run all --setting quick
+	$(BIN)/python -m benchmarks tables
+
+docs: $(STAMP) ## rebuild the generated tables and the figure
+	$(BIN)/python -m benchmarks tables
+	$(BIN)/python docs/draw_idea.py
+
+clean: ## remove the environment and generated files
+	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,29 @@
+"""Prove who owns a neural network.
+
+Three calls for the common case::
+
+    owner = modeldeed.Owner.generate("Acme Vision")
+    passport = modeldeed.Passport.issue(model, owner, example=x)
+    loss = passport.joint_loss(x, y)  # in the training loop
+    report = modeldeed.verify("suspect.safetensors", passport=passport, owner=owner)
+"""
+
+from modeldeed._version import __version__
+from modeldeed.errors import ModelDeedError
+from modeldeed.owner import Owner
+from modeldeed.passport import JudgeData, Passport, TrainingRule, register_norm
+from modeldeed.results import Report, Verdict
+from modeldeed.verification import verify
+
+__all__ = [
+    "JudgeData",
+    "ModelDeedError",
+    "Owner",
+    "Passport",
+    "Report",
+    "TrainingRule",
+    "Verdict",
+    "__version__",
+    "register_norm",
+    "verify",
+]

@@ -1,0 +1,196 @@
+"""The anchor: everything a claimant could still choose, fixed before the mark exists.
+
+Passports, bits and heads follow from the model key, and the model key follows from the anchor's
+bytes (and, once there is one, its timestamp token). Changing a layer list, a rule or a message
+therefore changes every secret bit: choosing after the fact is paid for try by try.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from modeldeed.digests import canonical_json, commitment, sha256
+from modeldeed.errors import EvidenceError, OptionError
+from modeldeed.identity import Identity
+from modeldeed.streams import derive
+
+__all__ = ["Anchor", "PassportRule", "Target", "architecture_digest", "seed_commitment"]
+
+_Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Name = Annotated[str, Field(min_length=1, max_length=500)]
+_Size = Annotated[int, Field(ge=1, le=2**40)]
+
+
+class _Evidence(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Target(_Evidence):
+    """One entry of the canonical target list.
+
+    Attributes:
+        norm: name of the normalization layer in the host.
+        kind: its registered kind, for example ``"batch"``.
+        channels: C, the number of its channels.
+        affine: the state-dict name of its scale γ₀, None without one.
+        weight: state-dict name of the bound weight.
+        shape: that tensor's shape.
+        axis: dimension of it along which the channels lie.
+        side: ``"rows"`` of the weight whose output is normalized, or ``"columns"`` of the one
+            that reads the normalized values.
+        left_out: channels without a bit, because their scale was zero at issue.
+    """
+
+    norm: _Name
+    kind: _Name
+    channels: _Size
+    affine: _Name | None
+    weight: _Name
+    shape: tuple[_Size, ...]
+    axis: Annotated[int, Field(ge=0, le=16)]
+    side: Literal["rows", "columns"]
+    left_out: tuple[Annotated[int, Field(ge=0)], ...] = ()
+
+    @property
+    def fan(self) -> int:
+        """D, the number of weights per channel."""
+        total = 1
+        for size in self.shape:
+            total *= size
+        return total // self.shape[self.axis]
+
+    @property
+    def bits(self) -> int:
+        """Signature bits this layer holds."""
+        return self.channels - len(self.left_out)
+
+
+class PassportRule(_Evidence):
+    """How passports turn into a private branch and how a bit is read; committed beforehand.
+
+    Attributes:
+        head: registered name of the map from readings to scale and bias.
+        reading: versioned rule of reading a bit.
+        rows: ``"keyed"``, or ``"shared"`` to reproduce the published scheme only.
+        statistics: how a judge re-estimates batch statistics for L2.
+    """
+
+    head: _Name
+    reading: Literal["weights/v1"] = "weights/v1"
+    rows: Literal["keyed", "shared"] = "keyed"
+    statistics: Literal["re-estimated/v1"] = "re-estimated/v1"
+
+    @classmethod
+    def checked(cls, *, head: str, rows: str) -> PassportRule:
+        """Build a rule from options a user gave.
+
+        Raises:
+            OptionError: ``rows`` is neither ``"keyed"`` nor ``"shared"``.
+        """
+        if rows not in ("keyed", "shared"):
+            raise OptionError(f"rows is 'keyed' or 'shared', got {rows!r}")
+        return cls.model_validate({"head": head, "rows": rows})
+
+
+class Anchor(_Evidence):
+    """What is fixed before marking.
+
+    Attributes:
+        identity: the owner's Ed25519 public key, hexadecimal.
+        seed_commitment: commitment to the model's seed, bound to the identity.
+        weights_root: tensor root of the host's state before marking; it fixes channel order.
+        architecture: digest of class name, tensor names, shapes and dtypes.
+        planner: version of the rule that made the target list.
+        targets: the canonical list; bits belong to ordinals in it, not to names.
+        excluded: norms that the owner left out by choice.
+        classes: names of the classes in output order; empty when not given.
+        passport: the rule of the passport.
+        triggers: rule of the trigger set; None without one.
+        plugin: rule of the plug-in; None without one.
+        message: commitment to a message in the bits; None without one.
+        authority: timestamp authority and policy whose token counts; None when unanchored.
+    """
+
+    format: Literal["modeldeed-anchor/v1"] = "modeldeed-anchor/v1"
+    identity: _Hex32
+    seed_commitment: _Hex32
+    weights_root: _Hex32
+    architecture: _Hex32
+    planner: Annotated[int, Field(ge=1)]
+    targets: tuple[Target, ...]
+    excluded: tuple[_Name, ...] = ()
+    classes: tuple[str, ...] = ()
+    passport: PassportRule
+    triggers: None = None
+    plugin: None = None
+    message: None = None
+    authority: None = None
+
+    def canonical(self) -> bytes:
+        """The anchor's bytes: RFC 8785 JSON, the preimage of everything derived from it."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical bytes, hexadecimal: the imprint for a timestamp."""
+        return sha256(self.canonical()).hex()
+
+    def owner_identity(self) -> Identity:
+        """The identity as a checked public key.
+
+        Raises:
+            EvidenceError: the key is malformed or of small order.
+        """
+        return Identity(bytes.fromhex(self.identity))
+
+    def opens(self, seed: bytes) -> bool:
+        """Tell whether a seed is the one that was committed to."""
+        return seed_commitment(seed, bytes.fromhex(self.identity)) == self.seed_commitment
+
+    def model_key(self, seed: bytes, token: bytes = b"") -> bytes:
+        """The model key, which all marks of this model are derived from.
+
+        Args:
+            seed: the model's 32-byte seed; it must open the commitment.
+            token: the signed timestamp over the anchor; empty when unanchored.
+
+        Returns:
+            32 bytes: HKDF(seed, salt = SHA-256(len(A) ‖ A ‖ token)).
+
+        Raises:
+            EvidenceError: the seed is another one than was committed to.
+        """
+        if not self.opens(seed):
+            raise EvidenceError(
+                "the key's seed is not the one this passport's anchor commits to: the passport "
+                "was issued under another label, or altered"
+            )
+        return derive(seed, "model-key", salt=sha256(self.canonical(), token))
+
+    def claimed_by(self, identity: Identity, seed: bytes) -> Anchor:
+        """The anchor another owner would have made for the same model and rules."""
+        return self.model_copy(
+            update={
+                "identity": identity.public_key.hex(),
+                "seed_commitment": seed_commitment(seed, identity.public_key),
+            }
+        )
+
+
+def seed_commitment(seed: bytes, public_key: bytes) -> str:
+    """The commitment to a model's seed that stands in its anchor, hexadecimal."""
+    salt = derive(seed, "salt", "seed")
+    return commitment("seed", salt, public_key, seed).hex()
+
+
+def architecture_digest(class_name: str, state: Mapping[str, Tensor]) -> str:
+    """Digest of a model's class name and of its tensors' names, shapes and dtypes, hexadecimal."""
+    entries: list[Any] = [
+        [name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape)]
+        for name, tensor in sorted(state.items())
+    ]
+    return sha256(b"modeldeed/v1/architecture", class_name.encode(), canonical_json(entries)).hex()

@@ -1,0 +1,13 @@
+"""The passport: a white-box mark beside every normalization layer.
+
+*Issue* plans it and derives its secrets from the key, *train* adds the private branch and the
+signature to a training step, *verify* reads the signature from a suspect's weights.
+"""
+
+from modeldeed.passport.norms import register_norm
+from modeldeed.passport.passport import Passport
+from modeldeed.passport.plan import Plan
+from modeldeed.passport.private_check import JudgeData
+from modeldeed.passport.step import TrainingRule
+
+__all__ = ["JudgeData", "Passport", "Plan", "TrainingRule", "register_norm"]

@@ -1,0 +1,111 @@
+"""A passport on disk: a folder with ``passport.json`` and, beside it, one safetensors file.
+
+The state file is named after its digest and written first; replacing ``passport.json`` is the
+one step that makes a new version count. A crash at any moment leaves a whole passport.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as serialize_tensors
+from torch import Tensor
+
+from modeldeed.errors import EvidenceError
+from modeldeed.owner import Owner
+from modeldeed.passport.branch import PrivateBranch
+from modeldeed.passport.manifest import MAX_BYTES, Manifest
+from modeldeed.storage import write_atomically
+
+__all__ = ["load", "load_manifest", "restore", "save", "state_of"]
+
+MANIFEST = "passport.json"
+_MAX_STATE_BYTES = 2**32
+
+
+def state_of(branch: PrivateBranch, steps: int) -> dict[str, Tensor]:
+    """Everything of a private branch that is trained or counted rather than derived."""
+    state = {f"head.{name}": p.detach() for name, p in branch.heads.named_parameters()}
+    for name, statistics in branch.statistics.items():
+        state[f"statistics.{name}.mean"] = statistics.mean
+        state[f"statistics.{name}.var"] = statistics.var
+        state[f"statistics.{name}.count"] = torch.tensor(statistics.count)
+    state["steps"] = torch.tensor(steps)
+    return {name: tensor.cpu().contiguous() for name, tensor in state.items()}
+
+
+def restore(branch: PrivateBranch, state: dict[str, Tensor]) -> int:
+    """Put a saved state back into a private branch; return the step count.
+
+    Raises:
+        KeyError: the state lacks a tensor the branch needs.
+        RuntimeError: a tensor has another shape.
+    """
+    with torch.no_grad():
+        for name, parameter in branch.heads.named_parameters():
+            parameter.copy_(state[f"head.{name}"])
+        for name, statistics in branch.statistics.items():
+            statistics.mean.copy_(state[f"statistics.{name}.mean"])
+            statistics.var.copy_(state[f"statistics.{name}.var"])
+            statistics.count = int(state[f"statistics.{name}.count"])
+    return int(state["steps"])
+
+
+def save(folder: Path, manifest: Manifest, owner: Owner, state: dict[str, Tensor]) -> None:
+    """Write a passport; see `Passport.save`."""
+    data = serialize_tensors(state)
+    digest = hashlib.sha256(data).hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / _state_name(digest), data)
+    write_atomically(folder / MANIFEST, manifest.signed_by(owner, state=digest).to_json())
+    for stale in folder.glob("state-*.safetensors"):
+        if stale.name != _state_name(digest):
+            stale.unlink()
+
+
+def _state_name(digest: str) -> str:
+    return f"state-{digest[:16]}.safetensors"
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Read and authenticate a passport's manifest.
+
+    Raises:
+        EvidenceError: it is missing, malformed or altered.
+    """
+    manifest = Manifest.from_json(_bounded(folder / MANIFEST, MAX_BYTES))
+    manifest.require_authentic()
+    return manifest
+
+
+def load(folder: Path) -> tuple[Manifest, dict[str, Tensor]]:
+    """Read a whole passport.
+
+    Raises:
+        EvidenceError: a file is missing, malformed or altered.
+    """
+    manifest = load_manifest(folder)
+    if manifest.state is None:
+        raise EvidenceError(f"{folder}: the manifest names no state file; save the passport again")
+    path = folder / _state_name(manifest.state)
+    data = _bounded(path, _MAX_STATE_BYTES)
+    if hashlib.sha256(data).hexdigest() != manifest.state:
+        raise EvidenceError(f"{path} was altered: its digest is not the one in the manifest")
+    try:
+        return manifest, parse_tensors(data)
+    except SafetensorError as error:
+        raise EvidenceError(f"{path} is no safetensors file: {error}") from error
+
+
+def _bounded(path: Path, limit: int) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > limit:
+            raise EvidenceError(f"{path} has {size} bytes, over the limit of {limit}")
+        return path.read_bytes()
+    except OSError as error:
+        raise EvidenceError(f"{path} cannot be read: {error.strerror}") from error

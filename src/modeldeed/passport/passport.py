@@ -1,0 +1,292 @@
+"""The passport of a host: issue it, train with it, save it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from modeldeed.anchor import Anchor, PassportRule, architecture_digest, seed_commitment
+from modeldeed.digests import tensor_root
+from modeldeed.errors import HostError
+from modeldeed.owner import Owner
+from modeldeed.passport import files
+from modeldeed.passport.branch import PrivateBranch, Readings
+from modeldeed.passport.manifest import Manifest
+from modeldeed.passport.plan import PLANNER_VERSION, Plan, Selector, make_plan
+from modeldeed.passport.reach import as_call
+from modeldeed.passport.reading import load_layers, read_signature
+from modeldeed.passport.signature import hinge
+from modeldeed.passport.step import Split, TrainingRule, batch_size, portion
+from modeldeed.results import SignatureEvidence
+from modeldeed.statistics import Budget
+from modeldeed.suspects import open_weights
+
+__all__ = ["DEFAULT_HEAD", "Passport"]
+
+DEFAULT_HEAD = "keyed"
+Loss = Callable[[Any, Any], Tensor]
+
+
+class Passport:
+    """A host's passport: the private branch beside it, and the training that plants the mark.
+
+    Made by `Passport.issue` or `Passport.load`. The host stays an ordinary model: it trains,
+    saves and loads as before, and what is shipped is its state dict.
+
+    Attributes:
+        host: the marked model, held by reference.
+        manifest: what verification needs beside the key.
+        training: schedule, share, interval, margin and weights of the losses.
+        branch: the private branch.
+        steps: calls of `joint_loss` so far; the schedule counts in them.
+
+    Reference:
+        J. Zhang et al., "Passport-aware Normalization for Deep Model Protection", NeurIPS 2020.
+        Here every channel has its own keyed passport, nothing is chosen by the claimant, and the
+        host keeps its own normalization layers.
+
+    Example:
+        >>> owner = Owner.generate("Acme Vision")
+        >>> host = nn.Sequential(nn.Conv2d(1, 16, 3), nn.BatchNorm2d(16), nn.ReLU())
+        >>> x = torch.rand(8, 1, 8, 8)
+        >>> passport = Passport.issue(host, owner, example=x)
+        >>> public, private = passport.joint(x)
+        >>> public.shape, private.shape
+        (torch.Size([8, 16, 6, 6]), torch.Size([4, 16, 6, 6]))
+    """
+
+    def __init__(
+        self, host: nn.Module, owner: Owner, manifest: Manifest, training: TrainingRule
+    ) -> None:
+        self.host = host
+        self.manifest = manifest
+        self.training = training
+        self.steps = 0
+        self._owner = owner
+        self._key = manifest.model_key(owner)
+        self.branch = PrivateBranch(
+            host, manifest.anchor.targets, self._key, manifest.anchor.passport, manifest.calls
+        )
+
+    @staticmethod
+    def plan(
+        model: nn.Module,
+        *,
+        example: Any,
+        targets: Selector | Iterable[Selector] | None = None,
+        exclude: Selector | Iterable[Selector] | None = None,
+    ) -> Plan:
+        """Say which norms would carry a passport and why the others would not; change nothing.
+
+        Args:
+            model: the host.
+            example: a small batch of its input: a tensor, a tuple of positional or a dict of
+                keyword arguments.
+            targets: only these norms: names, globs, compiled regexes or predicates on (name,
+                layer). None takes every usable norm, the canonical list.
+            exclude: not these.
+
+        Returns:
+            The plan.
+
+        Raises:
+            OptionError: a selector fits no norm.
+        """
+        return make_plan(model, example, targets=targets, exclude=exclude)
+
+    @classmethod
+    def issue(
+        cls,
+        model: nn.Module,
+        owner: Owner,
+        *,
+        example: Any,
+        label: str = "model",
+        targets: Selector | Iterable[Selector] | None = None,
+        exclude: Selector | Iterable[Selector] | None = None,
+        classes: Iterable[str] = (),
+        head: str = DEFAULT_HEAD,
+        rows: str = "keyed",
+        training: TrainingRule | None = None,
+    ) -> Passport:
+        """Plan a passport, fix everything in an anchor, and derive the secrets from the key.
+
+        Call it on the model as it is before marking: the anchor commits to these weights, and
+        with them to the order of channels.
+
+        Args:
+            model: the host; not changed.
+            owner: whose key it is.
+            example: a small batch of the host's input.
+            label: the owner's name for this model; every model needs its own.
+            targets: see `plan`; leave it alone unless you must, every norm counts.
+            exclude: see `plan`.
+            classes: names of the classes in output order, to be committed to.
+            head: ``"keyed"`` (no free parameters) or ``"learned"`` (the published one).
+            rows: ``"shared"`` reproduces the published passports, which can be read and removed
+                without the key; never ship a model marked so.
+            training: how to train; None for the defaults.
+
+        Returns:
+            The passport.
+
+        Raises:
+            PlanError: the host has no usable norm, or one that cannot be kept apart.
+            OptionError: an option is out of range.
+        """
+        plan = make_plan(model, example, targets=targets, exclude=exclude)
+        plan.require_usable()
+        state = {n: t for n, t in model.state_dict().items() if isinstance(t, Tensor)}
+        anchor = Anchor(
+            identity=owner.identity.public_key.hex(),
+            seed_commitment=seed_commitment(owner.seed(label), owner.identity.public_key),
+            weights_root=tensor_root(state).hex(),
+            architecture=architecture_digest(type(model).__qualname__, state),
+            planner=PLANNER_VERSION,
+            targets=plan.targets,
+            excluded=plan.excluded,
+            classes=tuple(classes),
+            passport=PassportRule.checked(head=head, rows=rows),
+        )
+        calls = {entry.target.norm: entry.calls for entry in plan.planned}
+        manifest = Manifest(anchor=anchor, label=label, calls=calls)
+        return cls(model, owner, manifest, training or TrainingRule())
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The passport's own trainable parameters: those of learned heads, else none."""
+        return self.branch.heads.parameters()
+
+    def private(self, inputs: Any) -> Any:
+        """Run the private branch on an input, in the host's present mode.
+
+        Args:
+            inputs: a tensor, a tuple of positional or a dict of keyword arguments.
+
+        Returns:
+            What the host returns.
+
+        Raises:
+            HostError: a planned norm was skipped.
+        """
+        return self.branch(inputs)
+
+    def joint(self, inputs: Any) -> tuple[Any, Any]:
+        """Run both branches on a batch, as the schedule splits it.
+
+        For losses of your own; `joint_loss` is the common case. The public branch is the host's
+        own, untouched forward and comes first.
+
+        Args:
+            inputs: a batch; every tensor's first dimension is the batch.
+
+        Returns:
+            Public and private outputs. The private ones are of the first ⌈share·N⌉ samples
+            (pair, reuse) or of all; under reuse the public ones are of the rest.
+
+        Raises:
+            OptionError: the batch's tensors differ in their first dimension.
+            HostError: a planned norm was skipped.
+        """
+        public, private, _ = self._joint(inputs, self.branch.readings())
+        return public, private
+
+    def _joint(self, inputs: Any, readings: Readings) -> tuple[Any, Any, Split]:
+        total = batch_size(inputs)
+        split = self.training.split(total)
+        public = self._public(portion(inputs, split.public, total))
+        private = self.branch(portion(inputs, split.private, total), readings)
+        return public, private, split
+
+    def _public(self, inputs: Any) -> Any:
+        args, kwargs = as_call(inputs)
+        return self.host(*args, **kwargs)
+
+    def joint_loss(self, inputs: Any, targets: Any, loss: Loss = F.cross_entropy) -> Tensor:
+        """One step's loss: public, and when it is due private and signature.
+
+        Args:
+            inputs: a batch of the host's input.
+            targets: what ``loss`` compares with; a tensor, or nested, batch first.
+            loss: ``(outputs, targets) -> scalar``, a mean over samples.
+
+        Returns:
+            L(public) + private_weight · L(private) + λ · hinge, a scalar.
+
+        Raises:
+            OptionError: the batch cannot be split.
+            HostError: a planned norm was skipped.
+        """
+        due, alternating = self.training.due(self.steps), self.training.schedule == "alternate"
+        self.steps += 1
+        if not due:
+            return loss(self._public(inputs), targets)
+        readings = self.branch.readings()
+        signature = self.training.signature_weight * self._hinge(readings)
+        if alternating:
+            private = loss(self.branch(inputs, readings), targets)
+            return self.training.private_weight * private + signature
+        total = batch_size(inputs)
+        public, private, split = self._joint(inputs, readings)
+        private_loss = loss(private, portion(targets, split.private, total))
+        public_loss = loss(public, portion(targets, split.public, total))
+        return public_loss + self.training.private_weight * private_loss + signature
+
+    def signature_loss(self) -> Tensor:
+        """The mean hinge of all signature bits, a scalar ≥ 0, for training loops of your own."""
+        return self._hinge(self.branch.readings())
+
+    def _hinge(self, readings: Readings) -> Tensor:
+        return hinge(readings.gamma, self.branch.signed_bits(), self.training.margin)
+
+    def signature(self) -> SignatureEvidence:
+        """Read the signature from the host as it is now: matches, margins, p-value."""
+        anchor = self.manifest.anchor
+        layers = load_layers(open_weights(self.host), anchor.targets)
+        return read_signature(layers, self._key, Budget(), rows=anchor.passport.rows)
+
+    def save(self, path: str | Path) -> None:
+        """Write the passport to a folder: a signed JSON manifest and trained private state.
+
+        It holds neither key nor passports: those are derived again from the owner's key.
+
+        Args:
+            path: a folder; made when missing. A passport in it is replaced in one step.
+        """
+        files.save(Path(path), self.manifest, self._owner, files.state_of(self.branch, self.steps))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        owner: Owner,
+        model: nn.Module,
+        training: TrainingRule | None = None,
+    ) -> Passport:
+        """Open a saved passport on its host.
+
+        Args:
+            path: the folder.
+            owner: whose passport it is.
+            model: the host, or another instance of it.
+            training: how to train on; None for the defaults.
+
+        Returns:
+            The passport with its private statistics, heads and step count.
+
+        Raises:
+            EvidenceError: the passport was altered, or is not this owner's.
+            HostError: the model is not one this passport fits.
+        """
+        manifest, state = files.load(Path(path))
+        passport = cls(model, owner, manifest, training or TrainingRule())
+        try:
+            passport.steps = files.restore(passport.branch, state)
+        except (KeyError, RuntimeError) as error:
+            raise HostError(
+                f"{path}: its private state does not fit this model: {error}"
+            ) from error
+        return passport

@@ -1,0 +1,159 @@
+"""Results: what a verification found, frozen, with a published JSON schema.
+
+`Report.model_json_schema()` is the schema that ``modeldeed verify --json`` follows; reports read
+back with `Report.model_validate_json`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "BranchEvidence",
+    "LayerReading",
+    "Report",
+    "SignatureEvidence",
+    "Support",
+    "Verdict",
+]
+
+_Rate = Annotated[float, Field(ge=0, le=1)]
+_Count = Annotated[int, Field(ge=0)]
+
+
+class Verdict(str, Enum):
+    """The four outcomes of a claim."""
+
+    VERIFIED = "verified"
+    NOT_VERIFIED = "not verified"
+    INCONCLUSIVE = "inconclusive"
+    EVIDENCE_INVALID = "evidence invalid"
+
+
+class Support(str, Enum):
+    """What the private branch says about a claim; it never decides one."""
+
+    SUPPORTS = "supports"
+    CONTRADICTS = "contradicts"
+    UNINFORMATIVE = "uninformative"
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LayerReading(_Result):
+    """The signature bits of one normalization layer.
+
+    Attributes:
+        norm: the layer's name in the host model.
+        weight: the tensor the bits were read from.
+        axis: dimension of that tensor along which the channels lie.
+        bits: bits the claim holds in this layer.
+        matches: bits that read as claimed.
+        undecided: bits that cannot be read (zero row, zero scale, NaN); counted as mismatches.
+        median_margin: median of b·c·r in standard deviations of an unrelated weight; None when
+            no bit could be read.
+        lowest_margin: the smallest of them.
+    """
+
+    norm: str
+    weight: str
+    axis: _Count
+    bits: _Count
+    matches: _Count
+    undecided: _Count
+    median_margin: float | None
+    lowest_margin: float | None
+
+
+class SignatureEvidence(_Result):
+    """L1: the signature bits, read from weights alone.
+
+    Attributes:
+        reading: the versioned rule by which a bit is read.
+        bits: n, all bits of the claim.
+        matches: how many read as claimed; Binomial(n, ½) for an unrelated model.
+        log10_p: exact p-value before payment.
+        log2_p: the same to base 2.
+        log10_p_paid: after payment for grinding and readings.
+        threshold_log2: the largest log2 p (before payment) that verifies.
+        required_matches: matches that the threshold asks for; None if n is too small for any.
+        median_margin: over all readable bits, in standard deviations.
+        layers: the readings layer by layer.
+    """
+
+    level: Literal["L1"] = "L1"
+    reading: str
+    bits: _Count
+    matches: _Count
+    log10_p: float
+    log2_p: float
+    log10_p_paid: float
+    threshold_log2: float
+    required_matches: _Count | None
+    median_margin: float | None
+    layers: tuple[LayerReading, ...]
+
+
+class BranchEvidence(_Result):
+    """L2: accuracy of the private branch against wrong keys on the judge's data.
+
+    Attributes:
+        word: supports, contradicts or is uninformative about the claim.
+        reason: why, in one sentence.
+        public_accuracy: the suspect as it is.
+        private_accuracy: under the claimed key, statistics re-estimated.
+        decoys: accuracy under each wrong key, statistics re-estimated alike.
+        rank_p: (1 + #{decoy ≥ owner}) / (N + 1).
+        planned_decoys: how many were to be tried before an early stop.
+        calibration_images: unlabelled images that re-estimated the statistics.
+        test_images: labelled images behind every accuracy.
+        seconds: wall time.
+    """
+
+    level: Literal["L2"] = "L2"
+    word: Support
+    reason: str
+    public_accuracy: _Rate
+    private_accuracy: _Rate
+    decoys: tuple[_Rate, ...]
+    rank_p: _Rate
+    planned_decoys: _Count
+    calibration_images: _Count
+    test_images: _Count
+    seconds: float
+
+
+class Report(_Result):
+    """What one claim's verification found.
+
+    Attributes:
+        verdict: the outcome.
+        reason: why, in one sentence.
+        identity: fingerprint of the claimant's identity.
+        anchored: whether a timestamped anchor lowers the price of grinding.
+        suspect: what was examined, as the caller named it.
+        suspect_digest: SHA-256 of the file, or Merkle root of tensors held in memory.
+        passport_digest: SHA-256 of the canonical anchor.
+        signature: L1.
+        branch: L2, when model code and data were given.
+        warnings: what a reader must know beside the verdict.
+        version: of the package.
+    """
+
+    schema_version: Literal["modeldeed-report/v1"] = "modeldeed-report/v1"
+    verdict: Verdict
+    reason: str
+    identity: str
+    anchored: bool
+    suspect: str
+    suspect_digest: str
+    passport_digest: str
+    signature: SignatureEvidence
+    branch: BranchEvidence | None = None
+    warnings: tuple[str, ...] = ()
+    version: str

@@ -1,0 +1,180 @@
+"""Exact p-values of ownership, what a claim must pay, and intervals.
+
+Everything is computed in logarithms: 4,800 matching bits have p = 2⁻⁴⁸⁰⁰, far under the smallest
+double. Natural logarithms are the unit inside; ``log2`` and ``log10`` appear in names where a
+value is in another one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp
+from scipy.stats import binom, binomtest
+
+from modeldeed.errors import OptionError
+
+__all__ = [
+    "Budget",
+    "log_binomial_tail",
+    "match_interval",
+    "randomized_p_value",
+    "rank_p_value",
+    "required_matches",
+]
+
+LN2 = math.log(2)
+LN10 = math.log(10)
+
+# Up to here the tail of a fair coin is summed in integers, without any rounding.
+_EXACT_BITS = 16_384
+
+
+def log_binomial_tail(matches: int, trials: int, rate: float = 0.5) -> float:
+    """The natural logarithm of P(X ≥ matches) for X ~ Binomial(trials, rate).
+
+    Args:
+        matches: how many were seen, 0 … trials.
+        trials: how many were tried, at least 0.
+        rate: chance of one match under the null, in (0, 1).
+
+    Returns:
+        ln p ≤ 0. For rate ½ and up to 16,384 trials the sum is exact and only its logarithm is
+        rounded; elsewhere the relative error of p is below 10⁻⁸.
+
+    Raises:
+        OptionError: an argument is out of range.
+
+    Example:
+        >>> log_binomial_tail(4800, 4800) / math.log(2)
+        -4800.0
+    """
+    if not 0 <= matches <= trials:
+        raise OptionError(f"matches must be in 0 … {trials}, got {matches}")
+    if not 0 < rate < 1:
+        raise OptionError(f"a match rate is in (0, 1), got {rate}")
+    if matches == 0:
+        return 0.0
+    if rate == 0.5 and trials <= _EXACT_BITS:
+        return math.log(_upper_sum(matches, trials)) - trials * LN2
+    return min(0.0, float(logsumexp(binom.logpmf(np.arange(matches, trials + 1), trials, rate))))
+
+
+def _upper_sum(matches: int, trials: int) -> int:
+    """Sum of C(trials, j) over j ≥ matches, as an integer."""
+    term = math.comb(trials, matches)
+    total = term
+    for j in range(matches, trials):
+        term = term * (trials - j) // (j + 1)
+        total += term
+    return total
+
+
+def randomized_p_value(matches: int, trials: int, uniform: float, rate: float = 0.5) -> float:
+    """P(X > matches) + uniform · P(X = matches): exactly uniform under the null.
+
+    Plain p-values of counts are not uniform, so a uniformity test on them rejects a correct
+    program; these are what calibration is checked with.
+
+    Args:
+        matches: how many were seen, 0 … trials.
+        trials: how many were tried.
+        uniform: an independent draw from (0, 1), with a recorded seed.
+        rate: chance of one match under the null.
+
+    Returns:
+        p in (0, 1).
+
+    Raises:
+        OptionError: an argument is out of range.
+    """
+    if not 0 < uniform < 1:
+        raise OptionError(f"the uniform draw is in (0, 1), got {uniform}")
+    above = math.exp(log_binomial_tail(matches + 1, trials, rate)) if matches < trials else 0.0
+    return above + uniform * float(binom.pmf(matches, trials, rate))
+
+
+def rank_p_value(owner: float, decoys: list[float]) -> float:
+    """(1 + #{decoys ≥ owner}) / (1 + #decoys), valid when owner and decoys are exchangeable."""
+    return (1 + sum(decoy >= owner for decoy in decoys)) / (1 + len(decoys))
+
+
+def match_interval(matches: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact (Clopper–Pearson) interval of a match rate.
+
+    Raises:
+        OptionError: no trials, or matches outside 0 … trials.
+    """
+    if not 0 <= matches <= trials or trials == 0:
+        raise OptionError(f"matches must be in 0 … trials with trials ≥ 1, got {matches}/{trials}")
+    interval = binomtest(matches, trials).proportion_ci(confidence, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a p-value must pay before it counts: grinding, and every reading that was tried.
+
+    A claimant can try nonces, labels or orders offline; each try costs him microseconds. So p is
+    multiplied by 2^grinding, and by the number of readings, before it is held against alpha.
+
+    Args:
+        alpha_log2: −log2 of the false-positive bound, ≥ 64 for the white-box mark.
+        grinding_log2: log2 of the tries that are paid for: 64 unanchored, 20 anchored.
+        readings: how many ways of reading were tried.
+
+    Raises:
+        OptionError: a field is out of range.
+
+    Example:
+        >>> Budget().threshold_log2
+        -128.0
+    """
+
+    alpha_log2: int = 64
+    grinding_log2: int = 64
+    readings: int = 1
+
+    def __post_init__(self) -> None:
+        if self.alpha_log2 < 1 or self.grinding_log2 < 0 or self.readings < 1:
+            raise OptionError(
+                "a budget needs alpha_log2 ≥ 1, grinding_log2 ≥ 0 and readings ≥ 1, got "
+                f"{self.alpha_log2}, {self.grinding_log2}, {self.readings}"
+            )
+
+    @property
+    def threshold_log2(self) -> float:
+        """log2 of the largest p that is still accepted."""
+        return -float(self.alpha_log2 + self.grinding_log2) - math.log2(self.readings)
+
+    def paid(self, log_p: float) -> float:
+        """The natural logarithm of p after payment, at most 0."""
+        return min(0.0, log_p + self.grinding_log2 * LN2 + math.log(self.readings))
+
+    def accepts(self, log_p: float) -> bool:
+        """Tell whether p after payment is at most alpha."""
+        return log_p <= self.threshold_log2 * LN2
+
+
+def required_matches(trials: int, budget: Budget) -> int | None:
+    """The fewest matches of ``trials`` fair bits that a budget accepts.
+
+    Returns:
+        The count, or None when even a perfect match does not suffice.
+
+    Example:
+        >>> required_matches(672, Budget())
+        503
+    """
+    if not budget.accepts(log_binomial_tail(trials, trials)):
+        return None
+    low, high = 0, trials
+    while low < high:
+        middle = (low + high) // 2
+        if budget.accepts(log_binomial_tail(middle, trials)):
+            high = middle
+        else:
+            low = middle + 1
+    return low

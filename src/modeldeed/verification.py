@@ -1,0 +1,156 @@
+"""Verify a claim against a suspect: the one entry point over all marks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from modeldeed._version import __version__
+from modeldeed.errors import SuspectError
+from modeldeed.owner import Owner
+from modeldeed.passport import files
+from modeldeed.passport.manifest import Manifest
+from modeldeed.passport.passport import Passport
+from modeldeed.passport.private_check import (
+    DEFAULT_DECOYS,
+    JudgeData,
+    Progress,
+    check_branch,
+)
+from modeldeed.passport.reading import judge_signature, load_layers, read_signature
+from modeldeed.results import BranchEvidence, Report, SignatureEvidence, Verdict
+from modeldeed.statistics import Budget
+from modeldeed.suspects import Weights, open_weights
+
+__all__ = ["verify"]
+
+logger = logging.getLogger(__name__)
+
+UNANCHORED = Budget(alpha_log2=64, grinding_log2=64)
+
+
+def verify(
+    suspect: str | Path | Mapping[str, Tensor] | nn.Module,
+    *,
+    passport: Passport | Manifest | str | Path,
+    owner: Owner,
+    model: nn.Module | None = None,
+    data: JudgeData | None = None,
+    decoys: int = DEFAULT_DECOYS,
+    progress: Progress | None = None,
+) -> Report:
+    """Verify an owner's claim to a suspect.
+
+    L1 reads the signature from the suspect's weights alone and decides. L2 runs when model code
+    and the judge's data are given; it supports or contradicts and never decides.
+
+    Args:
+        suspect: a safetensors file, a state dict or a module.
+        passport: the claim: a passport, or the folder it was saved to.
+        owner: whose claim it is.
+        model: an instance of the suspect's architecture, for L2; its weights are replaced by the
+            suspect's.
+        data: the judge's own data, for L2.
+        decoys: wrong keys tried in L2.
+        progress: told about L2's wrong keys.
+
+    Returns:
+        The report; its verdict is ``verified``, ``not verified`` or ``inconclusive``. A key of
+        another owner than the passport's is never verified.
+
+    Raises:
+        EvidenceError: the passport was altered, or the key cannot open it though the identity is
+            the same.
+        SuspectError: the suspect cannot be read, or lacks tensors of the claim.
+
+    Example:
+        >>> import torch
+        >>> host = nn.Sequential(nn.Conv2d(1, 16, 3), nn.BatchNorm2d(16))
+        >>> owner = Owner.generate()
+        >>> passport = Passport.issue(host, owner, example=torch.rand(2, 1, 8, 8))
+        >>> verify(host, passport=passport, owner=owner).verdict.value
+        'inconclusive'
+    """
+    manifest, heads = _claim(passport)
+    anchor = manifest.anchor
+    owns = owner.identity == anchor.owner_identity()
+    key = manifest.model_key(owner) if owns else manifest.wrong_key(owner)
+    weights = open_weights(suspect)
+    layers = load_layers(weights, anchor.targets)
+    signature = read_signature(layers, key, UNANCHORED, rows=anchor.passport.rows)
+    verdict, reason = judge_signature(signature, UNANCHORED)
+    if not owns:
+        verdict = Verdict.NOT_VERIFIED
+        reason = f"the key is not this passport's; read under it, {reason}"
+    branch: BranchEvidence | None = None
+    if model is not None and data is not None:
+        _load_weights(model, weights)
+        branch = check_branch(
+            model, anchor, key, data, heads=heads, decoys=decoys, progress=progress
+        )
+    return Report(
+        verdict=verdict,
+        reason=reason,
+        identity=owner.identity.fingerprint,
+        anchored=False,
+        suspect=weights.label,
+        suspect_digest=weights.digest(),
+        passport_digest=anchor.digest,
+        signature=signature,
+        branch=branch,
+        warnings=_warnings(signature, anchor.passport.rows),
+        version=__version__,
+    )
+
+
+def _claim(
+    passport: Passport | Manifest | str | Path,
+) -> tuple[Manifest, dict[str, Tensor] | None]:
+    """The manifest, and the trained parameters of learned heads."""
+    if isinstance(passport, Passport):
+        heads = dict(passport.branch.heads.named_parameters())
+        return passport.manifest, {n: p.detach() for n, p in heads.items()} or None
+    if isinstance(passport, Manifest):
+        passport.require_authentic()
+        return passport, None
+    manifest, state = files.load(Path(passport))
+    prefix = "head."
+    trained = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
+    return manifest, trained or None
+
+
+def _load_weights(model: nn.Module, weights: Weights) -> None:
+    names = set(weights.names())
+    missing = sorted(set(model.state_dict()) - names)
+    if missing:
+        raise SuspectError(
+            f"{weights.label} lacks {len(missing)} tensors of the given model, for example "
+            f"{missing[0]}; is it the suspect's architecture?"
+        )
+    try:
+        with torch.no_grad():
+            model.load_state_dict({name: weights.tensor(name) for name in names})
+    except RuntimeError as error:
+        raise SuspectError(f"{weights.label} does not fit the given model: {error}") from error
+
+
+def _warnings(signature: SignatureEvidence, rows: str) -> tuple[str, ...]:
+    warnings = []
+    undecided = sum(layer.undecided for layer in signature.layers)
+    if undecided:
+        warnings.append(
+            f"{undecided} bits cannot be read (zero rows, zero scales or NaN); they count as "
+            "mismatches"
+        )
+    if rows == "shared":
+        warnings.append(
+            "the passport uses shared rows (the published form): they can be read and removed "
+            "without the key"
+        )
+    for warning in warnings:
+        logger.warning(warning)
+    return tuple(warnings)
