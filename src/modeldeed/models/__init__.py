@@ -1,0 +1,24 @@
+"""The reference networks of the passport and plug-in papers, as plain PyTorch modules.
+
+They serve as hosts in benchmarks, examples and tests. Nothing in them knows of passports: they are
+the ordinary architectures, so what is measured on them holds for a user's own network. Every
+normalization is an ``nn`` module that one forward calls exactly once, and no weight is held twice.
+"""
+
+from ._alexnet import AlexNet, alexnet
+from ._norms import NORM_KINDS, NormKind
+from ._pointnet import PointNet, orthogonality, pointnet
+from ._resnet import ResNet, resnet18, resnet_small
+
+__all__ = [
+    "NORM_KINDS",
+    "AlexNet",
+    "NormKind",
+    "PointNet",
+    "ResNet",
+    "alexnet",
+    "orthogonality",
+    "pointnet",
+    "resnet18",
+    "resnet_small",
+]
