@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from modeldeed.digests import canonical_json, commitment, sha256
@@ -54,6 +54,17 @@ class Target(_Evidence):
     axis: Annotated[int, Field(ge=0, le=16)]
     side: Literal["rows", "columns"]
     left_out: tuple[Annotated[int, Field(ge=0)], ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Target:
+        # Otherwise the claim's n could be another number than that of the bits read.
+        if self.axis >= len(self.shape) or self.shape[self.axis] != self.channels:
+            raise ValueError(
+                f"{self.channels} channels do not lie along axis {self.axis} of {self.shape}"
+            )
+        if list(self.left_out) != sorted({c for c in self.left_out if c < self.channels}):
+            raise ValueError("left_out must be ascending channel numbers without repeats")
+        return self
 
     @property
     def fan(self) -> int:

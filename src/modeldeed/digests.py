@@ -75,12 +75,13 @@ def canonical_json(value: Any) -> bytes:
         UTF-8 bytes without white space, keys sorted.
 
     Raises:
-        EvidenceError: the value holds a float, a non-string key or another type.
+        EvidenceError: the value holds a float, a non-string key, text that is no Unicode, an
+            integer beyond ±(2⁵³ − 1) or another type, or is nested too deeply.
     """
-    _refuse_floats(value)
     try:
+        _refuse_floats(value)
         return rfc8785.dumps(value)
-    except rfc8785.CanonicalizationError as error:
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
         raise EvidenceError(f"cannot be written as canonical JSON: {error}") from error
 
 
@@ -132,7 +133,8 @@ def tensor_bytes(tensor: Tensor) -> memoryview:
     """
     if sys.byteorder != "little":  # pragma: no cover - no such CI machine
         raise EvidenceError("tensor digests are defined on little-endian machines only")
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    # A conjugated view shares the bytes of its base until it is resolved.
+    flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().data
 
 
@@ -180,11 +182,16 @@ def tensor_root(tensors: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]) ->
         32 bytes: the Merkle root over (name, dtype, shape, little-endian bytes), sorted by name.
 
     Raises:
-        EvidenceError: a dtype without a name in the format.
+        EvidenceError: a dtype without a name in the format, or two tensors of one name.
 
     Example:
         >>> tensor_root({"a": torch.zeros(2)}) == tensor_root({"a": torch.zeros(1, 2)[0]})
         True
     """
-    items = tensors.items() if isinstance(tensors, Mapping) else tensors
-    return merkle_root([_tensor_leaf(name, tensor) for name, tensor in sorted(items)])
+    items = list(tensors.items() if isinstance(tensors, Mapping) else tensors)
+    named = dict(items)
+    if len(named) != len(items):
+        raise EvidenceError(
+            f"{len(items)} tensors share {len(named)} names; every name counts once"
+        )
+    return merkle_root([_tensor_leaf(name, named[name]) for name in sorted(named)])

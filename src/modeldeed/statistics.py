@@ -97,18 +97,23 @@ def randomized_p_value(matches: int, trials: int, uniform: float, rate: float = 
 
 
 def rank_p_value(owner: float, decoys: list[float]) -> float:
-    """(1 + #{decoys ≥ owner}) / (1 + #decoys), valid when owner and decoys are exchangeable."""
-    return (1 + sum(decoy >= owner for decoy in decoys)) / (1 + len(decoys))
+    """(1 + #{decoys ≥ owner}) / (1 + #decoys), valid when owner and decoys are exchangeable.
+
+    A comparison with NaN counts against the owner.
+    """
+    return (1 + sum(not decoy < owner for decoy in decoys)) / (1 + len(decoys))
 
 
 def match_interval(matches: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
     """The exact (Clopper–Pearson) interval of a match rate.
 
     Raises:
-        OptionError: no trials, or matches outside 0 … trials.
+        OptionError: no trials, matches outside 0 … trials, or a confidence outside (0, 1).
     """
     if not 0 <= matches <= trials or trials == 0:
         raise OptionError(f"matches must be in 0 … trials with trials ≥ 1, got {matches}/{trials}")
+    if not 0 < confidence < 1:
+        raise OptionError(f"a confidence is in (0, 1), got {confidence}")
     interval = binomtest(matches, trials).proportion_ci(confidence, method="exact")
     return float(interval.low), float(interval.high)
 

@@ -103,7 +103,7 @@ HOSTS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     "batch3d": (lambda: sequence(nn.BatchNorm3d, 3), lambda: volume(3)),
     "instance1d": (lambda: sequence(nn.InstanceNorm1d, 1), lambda: volume(1)),
     "instance3d": (lambda: sequence(nn.InstanceNorm3d, 3), lambda: volume(3)),
-    "resnet": (lambda: models.resnet_small(), digits_like),
+    "resnet": (models.resnet_small, digits_like),
     "pointnet": (lambda: models.pointnet(num_classes=5), clouds),
     "post-norm": (lambda: transformer(norm_first=False), tokens),
     "pre-norm": (lambda: transformer(norm_first=True), tokens),

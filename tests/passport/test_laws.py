@@ -220,7 +220,7 @@ def test_a_users_own_instance_forward_and_hooks_survive() -> None:
     calls: list[tuple[int, ...]] = []
     host.norm1.register_forward_hook(lambda _m, _i, out: calls.append(tuple(out.shape)))
     original = host.norm2.forward
-    host.norm2.forward = mine = lambda x: original(x)  # type: ignore[method-assign]
+    host.norm2.forward = mine = original  # type: ignore[method-assign]
     x = images()
     passport = Passport.issue(host, OWNER, example=x)
     calls.clear()
@@ -256,7 +256,7 @@ def test_private_statistics_follow_batch_norms_own_rule() -> None:
 
 
 def test_autocast_keeps_passport_arithmetic_in_full_precision() -> None:
-    host, x, passport = issued("batch2d")
+    _host, x, passport = issued("batch2d")
     exact = passport.branch.readings()
     with torch.autocast("cpu", torch.bfloat16):
         under = passport.branch.readings()

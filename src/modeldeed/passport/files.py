@@ -7,6 +7,7 @@ one step that makes a new version count. A crash at any moment leaves a whole pa
 from __future__ import annotations
 
 import hashlib
+import stat
 from pathlib import Path
 
 import torch
@@ -103,9 +104,12 @@ def load(folder: Path) -> tuple[Manifest, dict[str, Tensor]]:
 
 def _bounded(path: Path, limit: int) -> bytes:
     try:
-        size = path.stat().st_size
-        if size > limit:
-            raise EvidenceError(f"{path} has {size} bytes, over the limit of {limit}")
+        status = path.stat()
+        # A device or a pipe has no size to hold against the limit, and may never end.
+        if not stat.S_ISREG(status.st_mode):
+            raise EvidenceError(f"{path} is no regular file")
+        if status.st_size > limit:
+            raise EvidenceError(f"{path} has {status.st_size} bytes, over the limit of {limit}")
         return path.read_bytes()
     except OSError as error:
         raise EvidenceError(f"{path} cannot be read: {error.strerror}") from error

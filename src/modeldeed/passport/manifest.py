@@ -7,7 +7,6 @@ follow from the key and from the anchor inside. The signature makes any later ch
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import unicodedata
 from typing import Annotated, Any, Literal
@@ -63,8 +62,11 @@ class Manifest(BaseModel):
         """
         try:
             signature = base64.b64decode(self.signature, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise EvidenceError("the passport's signature is not base64") from error
+        # The last digit has spare bits, which a decoder ignores: only one spelling counts.
+        if base64.b64encode(signature).decode() != self.signature:
+            raise EvidenceError("the passport was altered: its signature is not canonical base64")
         if not self.anchor.owner_identity().verify(signature, self.preimage()):
             raise EvidenceError(
                 "the passport was altered: its signature by the identity it names does not fit"
@@ -126,11 +128,11 @@ def strict_json(data: bytes) -> Any:
             parse_float=_refuse_number,
             parse_constant=_refuse_number,
         )
+        _refuse_odd_text(value)
     except (ValueError, RecursionError) as error:
         if isinstance(error, EvidenceError):
             raise
         raise EvidenceError(f"not a JSON document: {type(error).__name__}: {error}") from error
-    _refuse_odd_text(value)
     return value
 
 

@@ -102,8 +102,11 @@ def project(weight: Tensor, passport: Tensor, axis: int) -> Tensor:
         tensor([-0.2000])
     """
     others = [d for d in range(weight.dim()) if d != axis]
-    length = weight.square().sum(others).clamp_min(_TINY).sqrt()
-    return (weight * passport).sum(others) / length
+    square = weight.square().sum(others)
+    # A zero row reads 0 and gets no gradient; dividing by a clamped length would explode there.
+    alive = square > _TINY
+    inverse = torch.where(alive, square, 1.0).rsqrt() * alive
+    return (weight * passport).sum(others) * inverse
 
 
 def hinge(readings: list[Tensor], signed_bits: list[Tensor], margin: float) -> Tensor:
