@@ -76,6 +76,13 @@ def clouds(n: int = 8) -> Tensor:
     return torch.randn(n, 24, 3, generator=torch.Generator().manual_seed(9))
 
 
+def spectral() -> nn.Module:
+    """A host with buffers of its own that change in every training forward."""
+    host = ConvHost(nn.BatchNorm2d)
+    nn.utils.parametrizations.spectral_norm(host.fc)
+    return host
+
+
 # name → (host, batch); every kind of norm, affine or not, tracking or not.
 HOSTS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     "batch2d": (lambda: ConvHost(nn.BatchNorm2d), images),
@@ -103,6 +110,7 @@ HOSTS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     "batch3d": (lambda: sequence(nn.BatchNorm3d, 3), lambda: volume(3)),
     "instance1d": (lambda: sequence(nn.InstanceNorm1d, 1), lambda: volume(1)),
     "instance3d": (lambda: sequence(nn.InstanceNorm3d, 3), lambda: volume(3)),
+    "spectral-norm": (spectral, images),
     "resnet": (models.resnet_small, digits_like),
     "pointnet": (lambda: models.pointnet(num_classes=5), clouds),
     "post-norm": (lambda: transformer(norm_first=False), tokens),

@@ -87,12 +87,16 @@ def oracle(passport: Passport) -> nn.Module:
         ))  # fmt: skip
     for ordinal, target in enumerate(anchor.targets):
         weight = passport.host.get_parameter(target.weight)
-        head = make_head(anchor.passport.head, key, ordinal, target.channels)
+        layers = len(anchor.targets)
+        head = make_head(anchor.passport.head, key, ordinal, target.channels, layers)
         r_gamma = slow_reading(key, ordinal, target, weight, "gamma").float()
         r_beta = slow_reading(key, ordinal, target, weight, "beta").float()
-        with torch.no_grad():
-            scale, bias = head(r_gamma, r_beta)
         norm = passport.host.get_submodule(target.norm)
+        own = getattr(norm, "weight", None)
+        sign = torch.ones(target.channels) if own is None else own.detach().sign()
+        with torch.no_grad():
+            scale, bias = head(sign * r_gamma, sign * r_beta)
+            scale = sign * scale
         kept = copy.deepcopy(passport.branch.statistics.get(target.norm))
         _replace(twin, target.norm, OracleNorm(copy.deepcopy(norm), scale, bias, kept))
     return twin

@@ -18,7 +18,7 @@ from modeldeed.anchor import PassportRule, Target
 from modeldeed.errors import HostError
 from modeldeed.passport.heads import make_head
 from modeldeed.passport.norms import NormKind, RunningStatistics, kind_of, tracks_statistics
-from modeldeed.passport.reach import as_call, preserved_rng, replaced_forwards
+from modeldeed.passport.reach import BufferGuard, as_call, preserved_rng, replaced_forwards
 from modeldeed.passport.signature import LayerSecrets, layer_secrets, project
 
 __all__ = ["PrivateBranch", "Readings"]
@@ -63,7 +63,7 @@ class PrivateBranch:
             for ordinal, target in enumerate(self.targets)
         ]
         self.heads = nn.ModuleList(
-            make_head(rule.head, key, ordinal, target.channels)
+            make_head(rule.head, key, ordinal, target.channels, len(self.targets))
             for ordinal, target in enumerate(self.targets)
         )
         # Norms without a passport keep their scale, but their statistics must not be the host's.
@@ -78,6 +78,8 @@ class PrivateBranch:
             for name, module in host.named_modules()
             if name in named and (kind := kind_of(module)) is not None
         }
+        apart = [module for module, _ in self._replaced.values()]
+        self._other_buffers = BufferGuard(host, apart)
         self._device = torch.device("cpu")
 
     def readings(self) -> Readings:
@@ -91,15 +93,20 @@ class PrivateBranch:
                 beta.append(project(weight, secret.beta, target.axis))
         return Readings(gamma, beta)
 
-    def signed_bits(self) -> list[Tensor]:
-        """bᵢ · sign(γ₀,ᵢ) of every layer, detached: what the readings are pushed towards."""
+    def scale_signs(self) -> list[Tensor]:
+        """cᵢ = sign(γ₀,ᵢ) of every layer, detached, float32; ones without an affine."""
         self._follow_device()
-        signed = []
+        signs = []
         for norm, secret in zip(self._norms, self.secrets, strict=True):
             scale = getattr(norm, "weight", None)
-            bits = secret.bits.float()
-            signed.append(bits if scale is None else bits * scale.detach().float().sign())
-        return signed
+            ones = torch.ones(len(secret.bits), device=self._device)
+            signs.append(ones if scale is None else scale.detach().float().sign())
+        return signs
+
+    def signed_bits(self) -> list[Tensor]:
+        """bᵢ cᵢ of every layer: what the readings are pushed towards."""
+        pairs = zip(self.scale_signs(), self.secrets, strict=True)
+        return [sign * secret.bits for sign, secret in pairs]
 
     def __call__(self, inputs: Any, readings: Readings | None = None) -> Any:
         """Run the private branch.
@@ -123,6 +130,7 @@ class PrivateBranch:
         args, kwargs = as_call(inputs)
         with (
             preserved_rng(self.host.parameters()),
+            self._other_buffers(),
             replaced_forwards(self._forwards(readings, seen)),
         ):
             output = self.host(*args, **kwargs)
@@ -140,10 +148,13 @@ class PrivateBranch:
     ) -> dict[nn.Module, Callable[..., Any]]:
         affine = {}
         with torch.autocast(self._device.type, enabled=False):
-            for ordinal, target in enumerate(self.targets):
-                affine[target.norm] = self.heads[ordinal](
-                    readings.gamma[ordinal], readings.beta[ordinal]
+            for ordinal, (target, sign) in enumerate(
+                zip(self.targets, self.scale_signs(), strict=True)
+            ):
+                gamma, beta = self.heads[ordinal](
+                    sign * readings.gamma[ordinal], sign * readings.beta[ordinal]
                 )
+                affine[target.norm] = sign * gamma, beta
         forwards: dict[nn.Module, Callable[..., Any]] = {}
         for name, (module, kind) in self._replaced.items():
             own = (getattr(module, "weight", None), getattr(module, "bias", None))

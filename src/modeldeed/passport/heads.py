@@ -3,6 +3,9 @@
 A head decides two things: how well the private branch can be trained, and whether it tells the
 owner's key from another one once batch statistics are re-estimated. A head whose output hardly
 depends on the key trains best and proves nothing.
+
+Heads see readings in sign-canonical form, c·r with c the sign of the public scale, and their γ₁
+is multiplied by c again: flipping a row and its scale together changes neither branch.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from modeldeed.streams import KeyStream
 __all__ = ["HEADS", "Head", "make_head"]
 
 _SLOPE = 0.01
+_TINY = 1e-12
 
 
 class Head(Protocol):
@@ -59,16 +63,35 @@ class LearnedHead(nn.Module):
 
 
 class KeyedHead(nn.Module):
-    """A head without free parameters: its weights come from the key and are never trained."""
+    """A head without free parameters: its weights come from the key and are never trained.
 
-    def __init__(self, key: bytes, ordinal: int, channels: int) -> None:
+    γ₁ = s (1 + ½ tanh h(u_γ)) and β₁ = ½ tanh h(u_β), where u is a reading scaled to unit mean
+    square, h is C → C/4 → C with keyed weights, and s ∈ {−1, +1}. The skip form (s = 1) trains
+    best but hardly depends on the key: once statistics are re-estimated, wrong keys do as well.
+    Turning the sign of a keyed half of the channels makes wrong keys fail; doing so only in the
+    later half of the norms costs the private branch least.
+
+    Args:
+        key: the model key.
+        ordinal: the layer's place in the canonical list.
+        channels: C.
+        turned: whether a keyed half of this layer's channels has s = −1.
+
+    Shape:
+        Input: two readings of shape ``(C,)``. Output: γ₁ and β₁ of shape ``(C,)``.
+    """
+
+    def __init__(self, key: bytes, ordinal: int, channels: int, *, turned: bool) -> None:
         super().__init__()
         hidden = max(1, channels // 4)
         stream = KeyStream(key, "keyed-head", ordinal)
-        # Entries of variance 1/fan-in keep unit-variance readings at about unit variance.
+        # Uniform entries have variance ⅓; these scales keep h at about unit variance.
         inner = stream.uniform(hidden, channels) * (3 / channels) ** 0.5
         outer = stream.uniform(channels, hidden) * (6 / hidden) ** 0.5
-        sign = 1.0 - 2.0 * (stream.integers(4, channels) == 0).float()
+        sign = torch.ones(channels)
+        if turned:
+            order = stream.uniform(channels).argsort(stable=True)
+            sign[order[: channels // 2]] = -1
         self.inner: Tensor
         self.outer: Tensor
         self.sign: Tensor
@@ -77,7 +100,8 @@ class KeyedHead(nn.Module):
         self.register_buffer("sign", sign)
 
     def _mapped(self, r: Tensor) -> Tensor:
-        return self.outer @ nn.functional.leaky_relu(self.inner @ r, _SLOPE)
+        unit = r * (r.square().mean() + _TINY).rsqrt()
+        return self.outer @ nn.functional.leaky_relu(self.inner @ unit, _SLOPE)
 
     def forward(self, r_gamma: Tensor, r_beta: Tensor) -> tuple[Tensor, Tensor]:
         """Return (γ₁, β₁)."""
@@ -85,13 +109,35 @@ class KeyedHead(nn.Module):
         return gamma, 0.5 * torch.tanh(self._mapped(r_beta))
 
 
-HEADS: dict[str, Callable[[bytes, int, int], nn.Module]] = {
-    "learned": LearnedHead,
-    "keyed": KeyedHead,
+HeadMaker = Callable[[bytes, int, int, int], nn.Module]
+"""(key, ordinal, channels, number of layers) → the head of that layer."""
+
+
+def _learned(key: bytes, ordinal: int, channels: int, _layers: int) -> nn.Module:
+    return LearnedHead(key, ordinal, channels)
+
+
+def _keyed(key: bytes, ordinal: int, channels: int, layers: int) -> nn.Module:
+    return KeyedHead(key, ordinal, channels, turned=ordinal >= layers // 2)
+
+
+def _keyed_everywhere(key: bytes, ordinal: int, channels: int, _layers: int) -> nn.Module:
+    return KeyedHead(key, ordinal, channels, turned=True)
+
+
+def _skip(key: bytes, ordinal: int, channels: int, _layers: int) -> nn.Module:
+    return KeyedHead(key, ordinal, channels, turned=False)
+
+
+HEADS: dict[str, HeadMaker] = {
+    "keyed": _keyed,
+    "keyed-everywhere": _keyed_everywhere,
+    "learned": _learned,
+    "skip": _skip,  # for comparison only: its private branch proves nothing
 }
 
 
-def make_head(name: str, key: bytes, ordinal: int, channels: int) -> nn.Module:
+def make_head(name: str, key: bytes, ordinal: int, channels: int, layers: int) -> nn.Module:
     """Build the head of one layer.
 
     Args:
@@ -99,10 +145,11 @@ def make_head(name: str, key: bytes, ordinal: int, channels: int) -> nn.Module:
         key: the model key.
         ordinal: the layer's place in the canonical list.
         channels: C.
+        layers: length of the canonical list.
 
     Raises:
         OptionError: no head has that name.
     """
     if name not in HEADS:
         raise OptionError(f"head {name!r} is unknown; there are: {', '.join(HEADS)}")
-    return HEADS[name](key, ordinal, channels)
+    return HEADS[name](key, ordinal, channels, layers)

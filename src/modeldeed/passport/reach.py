@@ -14,7 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["as_call", "evaluating", "first_tensor", "preserved_rng", "replaced_forwards"]
+__all__ = [
+    "BufferGuard",
+    "as_call",
+    "evaluating",
+    "first_tensor",
+    "preserved_rng",
+    "replaced_forwards",
+]
 
 _MISSING = object()
 
@@ -46,6 +53,51 @@ def replaced_forwards(
                 vars(module).pop("forward", None)
             else:
                 vars(module)["forward"] = forward
+
+
+class BufferGuard:
+    """Keep a host's other buffers (spectral norm's vectors, counters) as a call found them.
+
+    The first guarded call in train mode copies them all to see which ones change; later calls
+    copy only those.
+
+    Args:
+        host: the model.
+        apart: modules whose buffers the call does not reach.
+    """
+
+    def __init__(self, host: nn.Module, apart: Iterable[nn.Module]) -> None:
+        skipped = {id(module) for module in apart}
+        self._all = [
+            (module, name)
+            for module in host.modules()
+            if id(module) not in skipped
+            for name, buffer in module.named_buffers(recurse=False)
+            if isinstance(buffer, Tensor)
+        ]
+        self._volatile: list[tuple[nn.Module, str]] | None = None
+        self._host = host
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Run the block and put every buffer back, the tensor itself and its values."""
+        guarded = self._all if self._volatile is None else self._volatile
+        kept = [
+            (module, name, buffer, buffer._version, buffer.detach().clone())
+            for module, name in guarded
+            if (buffer := module._buffers[name]) is not None
+        ]
+        try:
+            yield
+        finally:
+            changed = []
+            for module, name, buffer, version, values in kept:
+                if module._buffers[name] is not buffer or buffer._version != version:
+                    changed.append((module, name))
+                    module._buffers[name] = buffer
+                    buffer.data.copy_(values)
+            if self._host.training and self._volatile is None:
+                self._volatile = changed
 
 
 @contextmanager
