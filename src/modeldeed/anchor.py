@@ -7,18 +7,29 @@ therefore changes every secret bit: choosing after the fact is paid for try by t
 
 from __future__ import annotations
 
+import hashlib
+import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from modeldeed.digests import canonical_json, commitment, sha256
+from modeldeed.digests import canonical_json, commitment, joined, sha256
 from modeldeed.errors import EvidenceError, OptionError
 from modeldeed.identity import Identity
 from modeldeed.streams import derive
 
-__all__ = ["Anchor", "PassportRule", "Target", "architecture_digest", "seed_commitment"]
+__all__ = [
+    "Anchor",
+    "PassportRule",
+    "Target",
+    "architecture_digest",
+    "require_text",
+    "seed_commitment",
+]
+
+MAX_TEXT = 200
 
 _Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Name = Annotated[str, Field(min_length=1, max_length=500)]
@@ -134,7 +145,7 @@ class Anchor(_Evidence):
     planner: Annotated[int, Field(ge=1)]
     targets: tuple[Target, ...]
     excluded: tuple[_Name, ...] = ()
-    classes: tuple[str, ...] = ()
+    classes: tuple[Annotated[str, Field(min_length=1, max_length=MAX_TEXT)], ...] = ()
     passport: PassportRule
     triggers: None = None
     plugin: None = None
@@ -148,7 +159,7 @@ class Anchor(_Evidence):
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical bytes, hexadecimal: the imprint for a timestamp."""
-        return sha256(self.canonical()).hex()
+        return hashlib.sha256(self.canonical()).hexdigest()
 
     def owner_identity(self) -> Identity:
         """The identity as a checked public key.
@@ -170,7 +181,7 @@ class Anchor(_Evidence):
             token: the signed timestamp over the anchor; empty when unanchored.
 
         Returns:
-            32 bytes: HKDF(seed, salt = SHA-256(len(A) ‖ A ‖ token)).
+            32 bytes: HKDF(seed, salt = SHA-256(len(A) ‖ A ‖ token)), the length in 8 bytes.
 
         Raises:
             EvidenceError: the seed is another one than was committed to.
@@ -180,7 +191,8 @@ class Anchor(_Evidence):
                 "the key's seed is not the one this passport's anchor commits to: the passport "
                 "was issued under another label, or altered"
             )
-        return derive(seed, "model-key", salt=sha256(self.canonical(), token))
+        salt = hashlib.sha256(joined(self.canonical()) + token).digest()
+        return derive(seed, "model-key", salt=salt)
 
     def claimed_by(self, identity: Identity, seed: bytes) -> Anchor:
         """The anchor another owner would have made for the same model and rules."""
@@ -196,6 +208,29 @@ def seed_commitment(seed: bytes, public_key: bytes) -> str:
     """The commitment to a model's seed that stands in its anchor, hexadecimal."""
     salt = derive(seed, "salt", "seed")
     return commitment("seed", salt, public_key, seed).hex()
+
+
+def require_text(option: str, text: object) -> None:
+    """Refuse a text that evidence could not hold, before anything is built on it.
+
+    Raises:
+        OptionError: it is no string of 1 … 200 characters in Unicode normal form C.
+    """
+    if not isinstance(text, str) or not 1 <= len(text) <= MAX_TEXT:
+        raise OptionError(f"{option} is a text of 1 … {MAX_TEXT} characters, got {text!r}")
+    if not unicodedata.is_normalized("NFC", text) or not _encodable(text):
+        raise OptionError(
+            f"{option}: {text!r} is not in Unicode normal form C; "
+            "pass it through unicodedata.normalize('NFC', …)"
+        )
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def architecture_digest(class_name: str, state: Mapping[str, Tensor]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from typing import Any, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -102,6 +103,12 @@ class Owner:
     def sign(self, message: bytes) -> bytes:
         """The 64-byte Ed25519 signature of this owner's identity over a message."""
         return self._signing_key.sign(message)
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Owner:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an owner is not pickled, its secret would lie open; see Owner.save")
 
     def __repr__(self) -> str:
         return f"Owner({self.name!r}, identity={self.identity.fingerprint[:16]})"

@@ -110,6 +110,7 @@ class BranchEvidence(_Result):
         decoys: accuracy under each wrong key, statistics re-estimated alike.
         rank_p: (1 + #{decoy ≥ owner}) / (N + 1).
         planned_decoys: how many were to be tried before an early stop.
+        decoy_seed: they follow from it.
         calibration_images: unlabelled images that re-estimated the statistics.
         test_images: labelled images behind every accuracy.
         seconds: wall time.
@@ -123,6 +124,7 @@ class BranchEvidence(_Result):
     decoys: tuple[_Rate, ...]
     rank_p: _Rate
     planned_decoys: _Count
+    decoy_seed: _Count
     calibration_images: _Count
     test_images: _Count
     seconds: float

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import stat
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -52,7 +53,12 @@ class _File(BaseModel):
 
     def aead(self, passphrase: str) -> AESGCM:
         kdf = Scrypt(_decoded(self.salt), length=32, n=2**self.log2_n, r=self.r, p=self.p)
-        return AESGCM(kdf.derive(passphrase.encode()))
+        return AESGCM(kdf.derive(_typed(passphrase)))
+
+
+def _typed(passphrase: str) -> bytes:
+    # The same keys give other code points on other systems; one normal form opens them all.
+    return unicodedata.normalize("NFC", passphrase).encode()
 
 
 def _encoded(data: bytes) -> str:
@@ -69,8 +75,6 @@ def write(path: Path, master: bytes, name: str, passphrase: str) -> None:
         raise OptionError(
             f"a passphrase needs at least {MIN_PASSPHRASE} characters, got {len(passphrase)}"
         )
-    if path.exists():
-        raise KeyFileError(f"{path} exists; a secret file is never overwritten: choose a new name")
     if not path.parent.is_dir():
         raise KeyFileError(f"{path.parent} is not a folder; make it first")
     blank = _File(
@@ -82,7 +86,12 @@ def write(path: Path, master: bytes, name: str, passphrase: str) -> None:
     sealed = blank.aead(passphrase).encrypt(_decoded(blank.nonce), master, blank.header())
     file = blank.model_copy(update={"secret": _encoded(sealed)})
     text = json.dumps(file.model_dump(), indent=1) + "\n"
-    write_atomically(path, text.encode(), secret=True)
+    try:
+        write_atomically(path, text.encode(), secret=True, overwrite=False)
+    except FileExistsError as error:
+        raise KeyFileError(
+            f"{path} exists; a secret file is never overwritten: choose a new name"
+        ) from error
 
 
 def read(path: Path, passphrase: str) -> tuple[bytes, str]:

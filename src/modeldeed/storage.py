@@ -9,15 +9,19 @@ from pathlib import Path
 __all__ = ["write_atomically"]
 
 
-def write_atomically(path: Path, data: bytes, *, secret: bool = False) -> None:
+def write_atomically(
+    path: Path, data: bytes, *, secret: bool = False, overwrite: bool = True
+) -> None:
     """Write a file under a temporary name in its folder, flush it to disk, rename it.
 
     Args:
         path: where the file shall stand; an existing file is replaced in one step.
         data: its whole content.
         secret: leave it readable by its owner only (mode 0600).
+        overwrite: replace an existing file; otherwise fail, also against another process.
 
     Raises:
+        FileExistsError: the file exists and must not be replaced.
         OSError: the folder is missing or not writable; nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
@@ -28,7 +32,11 @@ def write_atomically(path: Path, data: bytes, *, secret: bool = False) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if overwrite:
+            temporary.replace(path)
+        else:
+            os.link(temporary, path)  # fails where a rename would replace
+            temporary.unlink()
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -1,7 +1,7 @@
 """A plain training loop for the demo, the benchmarks and the examples.
 
-It is an iterator over epochs, so two runs can be interleaved in one process and their times
-compared fairly. With a passport, the one difference is the line that computes the loss.
+It is an iterator over epochs, so two runs can be interleaved in one process (`side_by_side`) and
+their times compared fairly. With a passport, the one difference is the line that computes the loss.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from modeldeed.data import Dataset, batches
 from modeldeed.errors import OptionError
 from modeldeed.passport import Passport
 
-__all__ = ["Augment", "Epoch", "Recipe", "accuracy", "train"]
+__all__ = ["Augment", "Epoch", "Recipe", "accuracy", "side_by_side", "train"]
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -136,6 +136,29 @@ def train(
         # Reading the loss waits for an accelerator, so the time is honest there too.
         mean = float(total) / steps
         yield Epoch(number, time.perf_counter() - start, mean)
+
+
+def side_by_side(plain: Iterator[Epoch], marked: Iterator[Epoch]) -> Iterator[tuple[Epoch, Epoch]]:
+    """Advance two runs epoch by epoch, so that both meet the same load of the machine.
+
+    They take turns at going first, which keeps a slow drift out of the ratio of their times.
+
+    Args:
+        plain: a run of `train`.
+        marked: another of as many epochs.
+
+    Yields:
+        The epochs of both.
+    """
+    swap = False
+    while True:
+        try:
+            second = next(marked) if swap else None
+            first = next(plain)
+            yield first, second if second is not None else next(marked)
+        except StopIteration:
+            return
+        swap = not swap
 
 
 def accuracy(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from modeldeed._version import __version__
-from modeldeed.errors import SuspectError
+from modeldeed.errors import OptionError, SuspectError
 from modeldeed.owner import Owner
 from modeldeed.passport import files
 from modeldeed.passport.manifest import Manifest
@@ -41,6 +41,7 @@ def verify(
     model: nn.Module | None = None,
     data: JudgeData | None = None,
     decoys: int = DEFAULT_DECOYS,
+    decoy_seed: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Verify an owner's claim to a suspect.
@@ -56,6 +57,7 @@ def verify(
             suspect's.
         data: the judge's own data, for L2.
         decoys: wrong keys tried in L2.
+        decoy_seed: of the wrong keys, recorded in the report; None draws one.
         progress: told about L2's wrong keys.
 
     Returns:
@@ -66,6 +68,7 @@ def verify(
         EvidenceError: the passport was altered, or the key cannot open it though the identity is
             the same.
         SuspectError: the suspect cannot be read, or lacks tensors of the claim.
+        OptionError: only one of ``model`` and ``data`` is given.
 
     Example:
         >>> import torch
@@ -75,6 +78,8 @@ def verify(
         >>> verify(host, passport=passport, owner=owner).verdict.value
         'inconclusive'
     """
+    if (model is None) != (data is None):
+        raise OptionError("model and data go together: level 2 needs both")
     manifest, heads = _claim(passport)
     anchor = manifest.anchor
     owns = owner.identity == anchor.owner_identity()
@@ -90,7 +95,14 @@ def verify(
     if model is not None and data is not None:
         _load_weights(model, weights)
         branch = check_branch(
-            model, anchor, key, data, heads=heads, decoys=decoys, progress=progress
+            model,
+            anchor,
+            key,
+            data,
+            heads=heads,
+            decoys=decoys,
+            seed=decoy_seed,
+            progress=progress,
         )
     return Report(
         verdict=verdict,
@@ -143,8 +155,7 @@ def _warnings(signature: SignatureEvidence, rows: str) -> tuple[str, ...]:
     undecided = sum(layer.undecided for layer in signature.layers)
     if undecided:
         warnings.append(
-            f"{undecided} bits cannot be read (zero rows, zero scales or NaN); they count as "
-            "mismatches"
+            f"unreadable bits, counted as mismatches: {undecided} (zero rows, zero scales or NaN)"
         )
     if rows == "shared":
         warnings.append(

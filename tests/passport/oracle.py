@@ -95,7 +95,7 @@ def oracle(passport: Passport) -> nn.Module:
         own = getattr(norm, "weight", None)
         sign = torch.ones(target.channels) if own is None else own.detach().sign()
         with torch.no_grad():
-            scale, bias = head(sign * r_gamma, sign * r_beta)
+            scale, bias = head(torch.stack([sign * r_gamma, sign * r_beta]))
             scale = sign * scale
         kept = copy.deepcopy(passport.branch.statistics.get(target.norm))
         _replace(twin, target.norm, OracleNorm(copy.deepcopy(norm), scale, bias, kept))

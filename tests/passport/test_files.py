@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from modeldeed import Owner, Passport
-from modeldeed.errors import EvidenceError, HostError
+from modeldeed.errors import EvidenceError, HostError, OptionError
 from modeldeed.passport import files
 from modeldeed.passport.manifest import MAX_BYTES
 
@@ -56,7 +56,7 @@ def train(passport: Passport, steps: int = 3) -> None:
 
 
 def private_state(passport: Passport) -> dict[str, Tensor]:
-    state = files.state_of(passport.branch, passport.steps)
+    state = files.state_of(passport.branch, passport.steps, passport.training)
     return {name: tensor.clone() for name, tensor in state.items()}
 
 
@@ -126,7 +126,7 @@ def test_a_missing_file_is_named(folder: Path, tmp_path: Path) -> None:
         files.load(folder)
     (folder / "passport.json").unlink()
     for missing in (folder, tmp_path / "nowhere"):
-        with pytest.raises(EvidenceError, match=r"passport\.json cannot be read: No such"):
+        with pytest.raises(OptionError, match=r"is no passport's folder: it has no passport\.json"):
             files.load(missing)
 
 

@@ -94,7 +94,7 @@ def test_rank_is_numerical() -> None:
 
 def test_a_host_without_usable_norms_is_pointed_to_the_other_marks() -> None:
     host = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
-    with pytest.raises(PlanError, match="trigger set or a plug-in"):
+    with pytest.raises(PlanError, match="trigger set and a plug-in"):
         Passport.issue(host, OWNER, example=torch.randn(2, 4))
 
 

@@ -22,12 +22,12 @@ from tests.passport.hosts import digits_like, make
 OWNER = Owner(bytes(range(32)), "owner")
 
 
-def planted(seed: int = 0, rows: str = "keyed") -> tuple[nn.Module, Passport]:
+def planted(seed: int = 0) -> tuple[nn.Module, Passport]:
     """A small host with its signature pressed in, without any task."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         host = models.resnet_small()
-    passport = Passport.issue(host, OWNER, example=digits_like(), rows=rows)
+    passport = Passport.issue(host, OWNER, example=digits_like())
     optimizer = torch.optim.Adam(host.parameters(), lr=3e-3)
     for _ in range(60):
         optimizer.zero_grad()
@@ -129,8 +129,8 @@ def test_what_cannot_be_read_counts_as_mismatch(
     assert report.signature.bits == 720
     assert report.signature.matches == 717
     assert report.signature.layers[0].undecided == 3
-    assert "3 bits cannot be read" in report.warnings[0]
-    assert "3 bits cannot be read" in caplog.text
+    assert "unreadable bits, counted as mismatches: 3" in report.warnings[0]
+    assert "unreadable bits, counted as mismatches: 3" in caplog.text
 
 
 def test_a_wholly_destroyed_layer_has_no_margin(marked: tuple[nn.Module, Passport]) -> None:
@@ -192,42 +192,8 @@ def test_report_round_trips_as_json(marked: tuple[nn.Module, Passport]) -> None:
     assert type(report).model_validate_json(report.model_dump_json()) == report
 
 
-def spectral_trace(host: nn.Module, passport: Passport) -> tuple[float, float]:
-    """What the leading singular vectors give away without the key.
-
-    Returns:
-        The share of bits that sign(u₁) gets right (the better global sign of each layer, which
-        favors the attacker), and the largest |cos| between v₁ and any passport row or their mean,
-        over the layers of at least 64 weights per channel.
-    """
-    right, total, cosine = 0, 0, 0.0
-    secrets = passport.branch.secrets
-    for target, secret in zip(passport.manifest.anchor.targets, secrets, strict=True):
-        rows = host.get_parameter(target.weight).detach().movedim(target.axis, 0).flatten(1)
-        u, _, v = torch.linalg.svd(nn.functional.normalize(rows, dim=1), full_matrices=False)
-        hits = int((u[:, 0].sign() * secret.bits > 0).sum())
-        right += max(hits, target.channels - hits)
-        total += target.channels
-        if target.fan >= 64:
-            secret_rows = secret.gamma.movedim(target.axis, 0).flatten(1).float()
-            guesses = torch.cat([secret_rows, secret_rows.mean(0, keepdim=True)])
-            cosine = max(cosine, float((nn.functional.normalize(guesses) @ v[0]).abs().max()))
-    return right / total, cosine
-
-
-def test_no_spectral_trace_of_the_key_but_for_shared_rows(
-    marked: tuple[nn.Module, Passport],
-) -> None:
-    host, passport = marked
-    unrelated = Passport.issue(host, Owner(bytes(32)), example=digits_like())
-    chance, decoy_cosine = spectral_trace(host, unrelated)
-    bits_read, cosine = spectral_trace(host, passport)
-    assert abs(bits_read - chance) < 0.06  # 3 deviations of 720 fair coins
-    assert cosine < 1.5 * decoy_cosine
-
-    host, passport = planted(rows="shared")
-    bits_read, cosine = spectral_trace(host, passport)
-    assert bits_read > 0.95
-    assert cosine > 0.8
+def test_shared_rows_come_with_a_warning() -> None:
+    host = models.resnet_small()
+    passport = Passport.issue(host, OWNER, example=digits_like(), rows="shared")
     warning = verify(host, passport=passport, owner=OWNER).warnings[-1]
     assert "can be read and removed without the key" in warning

@@ -11,7 +11,14 @@ from scipy.stats import kstest
 from torch import Tensor
 
 from modeldeed.anchor import Target
-from modeldeed.passport.signature import claimed_bits, hinge, layer_secrets, passport_rows, project
+from modeldeed.passport.signature import (
+    claimed_bits,
+    hinge,
+    layer_secrets,
+    passport_rows,
+    project,
+    reachable_margin,
+)
 from modeldeed.statistics import randomized_p_value
 from modeldeed.streams import KeyStream
 
@@ -33,7 +40,7 @@ def test_golden_secrets() -> None:
     """The evidence format: these change only with a new version of it."""
     rows = layer_secrets(KEY, 3, target())
     columns = layer_secrets(KEY, 3, target((4, 12, 3), axis=1))
-    found = [digest(t) for s in (rows, columns) for t in (s.gamma, s.beta, s.bits)]
+    found = [digest(t) for s in (rows, columns) for t in (*s.passports, s.bits)]
     assert found == GOLDEN
 
 
@@ -131,9 +138,17 @@ def test_gradient_equals_the_closed_form() -> None:
 def test_hinge_counts_only_bits_and_only_what_is_short() -> None:
     readings = [torch.tensor([6.0, -1.0]), torch.tensor([2.0])]
     bits = [torch.tensor([1.0, 0.0]), torch.tensor([-1.0])]
-    assert float(hinge(readings, bits, margin=5.0)) == pytest.approx((0 + 7) / 2)
+    assert float(hinge(readings, bits, [5.0, 5.0])) == pytest.approx((0 + 7) / 2)
+    assert float(hinge(readings, bits, [7.0, 4.0])) == pytest.approx((1 + 6) / 2)
     nothing = [torch.zeros(2), torch.zeros(1)]
-    assert float(hinge(readings, nothing, 5.0)) == 0
+    assert float(hinge(readings, nothing, [5.0, 5.0])) == 0
+
+
+def test_thin_layers_are_asked_only_for_what_they_can_reach() -> None:
+    assert reachable_margin(5.0, 9) == pytest.approx(2.25)
+    assert reachable_margin(5.0, 1000) == 5.0
+    aligned = passport_rows(KEY, 0, target((12, 9)), "gamma", "keyed").double()
+    assert float(project(aligned, aligned, 0).max()) == pytest.approx(3.0)
 
 
 def test_wrong_keys_match_like_fair_coins() -> None:

@@ -53,7 +53,7 @@ class AlignmentNet(nn.Module):
         """Return one alignment matrix per point set."""
         x = F.relu(self.norm1(self.conv1(x)))
         x = F.relu(self.norm2(self.conv2(x)))
-        x = F.relu(self.norm3(self.conv3(x))).amax(dim=2)
+        x = F.relu(self.norm3(self.conv3(x))).max(dim=2).values
         x = F.relu(self.norm4(self.fc1(x)))
         x = F.relu(self.norm5(self.fc2(x)))
         offset: Tensor = self.fc3(x).unflatten(1, self.identity.shape)
@@ -135,7 +135,7 @@ class PointNet(nn.Module):
         transform = self.feature_transform(x)
         x = torch.bmm(transform, x)
         x = F.relu(self.norm2(self.conv2(x)))
-        x = F.relu(self.norm3(self.conv3(x))).amax(dim=2)
+        x = F.relu(self.norm3(self.conv3(x))).max(dim=2).values
         x = F.relu(self.norm4(self.fc1(x)))
         x = F.relu(self.norm5(self.fc2(x)))
         return self.classifier(self.dropout(x)), transform

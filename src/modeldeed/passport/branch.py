@@ -19,17 +19,25 @@ from modeldeed.errors import HostError
 from modeldeed.passport.heads import make_head
 from modeldeed.passport.norms import NormKind, RunningStatistics, kind_of, tracks_statistics
 from modeldeed.passport.reach import BufferGuard, as_call, preserved_rng, replaced_forwards
-from modeldeed.passport.signature import LayerSecrets, layer_secrets, project
+from modeldeed.passport.signature import layer_secrets, project
 
 __all__ = ["PrivateBranch", "Readings"]
 
 
 @dataclass(frozen=True)
 class Readings:
-    """r_γ and r_β of every layer in canonical order, each of shape ``(C,)``, float32."""
+    """What is read from a host's present weights.
 
-    gamma: list[Tensor]
-    beta: list[Tensor]
+    Attributes:
+        layers: r_γ and r_β of every layer in canonical order, each ``(2, C)``, float32.
+    """
+
+    layers: list[Tensor]
+
+    @property
+    def gamma(self) -> list[Tensor]:
+        """r_γ of every layer, each of shape ``(C,)``: where the signature lies."""
+        return [layer[0] for layer in self.layers]
 
 
 class PrivateBranch:
@@ -85,13 +93,17 @@ class PrivateBranch:
     def readings(self) -> Readings:
         """Read r_γ and r_β of every layer from the host's present weights; differentiable."""
         self._follow_device()
-        gamma, beta = [], []
         with torch.autocast(self._device.type, enabled=False):
-            for target, secret in zip(self.targets, self.secrets, strict=True):
-                weight = self.host.get_parameter(target.weight).float()
-                gamma.append(project(weight, secret.gamma, target.axis))
-                beta.append(project(weight, secret.beta, target.axis))
-        return Readings(gamma, beta)
+            return Readings(
+                [
+                    project(
+                        self.host.get_parameter(target.weight).float(),
+                        secret.passports,
+                        target.axis,
+                    )
+                    for target, secret in zip(self.targets, self.secrets, strict=True)
+                ]
+            )
 
     def scale_signs(self) -> list[Tensor]:
         """cᵢ = sign(γ₀,ᵢ) of every layer, detached, float32; ones without an affine."""
@@ -151,9 +163,7 @@ class PrivateBranch:
             for ordinal, (target, sign) in enumerate(
                 zip(self.targets, self.scale_signs(), strict=True)
             ):
-                gamma, beta = self.heads[ordinal](
-                    sign * readings.gamma[ordinal], sign * readings.beta[ordinal]
-                )
+                gamma, beta = self.heads[ordinal](sign * readings.layers[ordinal])
                 affine[target.norm] = sign * gamma, beta
         forwards: dict[nn.Module, Callable[..., Any]] = {}
         for name, (module, kind) in self._replaced.items():
@@ -171,10 +181,7 @@ class PrivateBranch:
             return
         self._device = device
         self.heads.to(device)
-        self.secrets = [
-            LayerSecrets(s.gamma.to(device), s.beta.to(device), s.bits.to(device))
-            for s in self.secrets
-        ]
+        self.secrets = [secret.to(device) for secret in self.secrets]
         for statistics in self.statistics.values():
             statistics.to(device)
 

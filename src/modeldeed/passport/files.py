@@ -7,7 +7,9 @@ one step that makes a new version count. A crash at any moment leaves a whole pa
 from __future__ import annotations
 
 import hashlib
+import json
 import stat
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -16,19 +18,20 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as serialize_tensors
 from torch import Tensor
 
-from modeldeed.errors import EvidenceError
+from modeldeed.errors import EvidenceError, OptionError
 from modeldeed.owner import Owner
 from modeldeed.passport.branch import PrivateBranch
 from modeldeed.passport.manifest import MAX_BYTES, Manifest
+from modeldeed.passport.step import TrainingRule
 from modeldeed.storage import write_atomically
 
-__all__ = ["load", "load_manifest", "restore", "save", "state_of"]
+__all__ = ["load", "load_manifest", "restore", "save", "state_of", "training_of"]
 
 MANIFEST = "passport.json"
 _MAX_STATE_BYTES = 2**32
 
 
-def state_of(branch: PrivateBranch, steps: int) -> dict[str, Tensor]:
+def state_of(branch: PrivateBranch, steps: int, training: TrainingRule) -> dict[str, Tensor]:
     """Everything of a private branch that is trained or counted rather than derived."""
     state = {f"head.{name}": p.detach() for name, p in branch.heads.named_parameters()}
     for name, statistics in branch.statistics.items():
@@ -36,7 +39,19 @@ def state_of(branch: PrivateBranch, steps: int) -> dict[str, Tensor]:
         state[f"statistics.{name}.var"] = statistics.var
         state[f"statistics.{name}.count"] = torch.tensor(statistics.count)
     state["steps"] = torch.tensor(steps)
+    # Not evidence, so it stands here and not in the signed anchor, which holds no floats.
+    state["training"] = torch.tensor(list(json.dumps(asdict(training)).encode()), dtype=torch.uint8)
     return {name: tensor.cpu().contiguous() for name, tensor in state.items()}
+
+
+def training_of(state: dict[str, Tensor]) -> TrainingRule:
+    """The training rule a saved state was trained with.
+
+    Raises:
+        KeyError: the state holds none.
+        OptionError: a field is out of range.
+    """
+    return TrainingRule(**json.loads(bytes(state["training"].tolist())))
 
 
 def restore(branch: PrivateBranch, state: dict[str, Tensor]) -> int:
@@ -76,8 +91,11 @@ def load_manifest(folder: Path) -> Manifest:
     """Read and authenticate a passport's manifest.
 
     Raises:
-        EvidenceError: it is missing, malformed or altered.
+        OptionError: the folder holds no passport.
+        EvidenceError: the manifest is malformed or altered.
     """
+    if not (folder / MANIFEST).exists():
+        raise OptionError(f"{folder} is no passport's folder: it has no {MANIFEST}")
     manifest = Manifest.from_json(_bounded(folder / MANIFEST, MAX_BYTES))
     manifest.require_authentic()
     return manifest
@@ -87,6 +105,7 @@ def load(folder: Path) -> tuple[Manifest, dict[str, Tensor]]:
     """Read a whole passport.
 
     Raises:
+        OptionError: the folder holds no passport.
         EvidenceError: a file is missing, malformed or altered.
     """
     manifest = load_manifest(folder)

@@ -26,9 +26,9 @@ _TINY = 1e-12
 
 
 class Head(Protocol):
-    """Maps readings to scale and bias; both of shape ``(C,)``, float32."""
+    """Maps stacked readings (r_γ, r_β), ``(2, C)`` float32, to scale and bias, each ``(C,)``."""
 
-    def __call__(self, r_gamma: Tensor, r_beta: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, readings: Tensor) -> tuple[Tensor, Tensor]:
         """Return (γ₁, β₁)."""
         ...
 
@@ -40,7 +40,7 @@ class LearnedHead(nn.Module):
     alone and its private branch is an observation only.
 
     Shape:
-        Input: two readings of shape ``(C,)``. Output: γ₁ and β₁ of shape ``(C,)``.
+        Input: the two readings, ``(2, C)``. Output: γ₁ and β₁, each ``(C,)``.
 
     Reference:
         J. Zhang et al., NeurIPS 2020: γ₁ = h(F(p_γ)), β₁ = h(F(p_β)).
@@ -54,12 +54,10 @@ class LearnedHead(nn.Module):
         self.inner = nn.Parameter(stream.uniform(hidden, channels) / channels**0.5)
         self.outer = nn.Parameter(stream.uniform(channels, hidden) / hidden**0.5)
 
-    def _mapped(self, r: Tensor) -> Tensor:
-        return self.outer @ nn.functional.leaky_relu(self.inner @ r, _SLOPE)
-
-    def forward(self, r_gamma: Tensor, r_beta: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, readings: Tensor) -> tuple[Tensor, Tensor]:
         """Return (γ₁, β₁)."""
-        return self._mapped(r_gamma), self._mapped(r_beta)
+        gamma, beta = _two_layers(readings, self.inner, self.outer)
+        return gamma, beta
 
 
 class KeyedHead(nn.Module):
@@ -69,7 +67,7 @@ class KeyedHead(nn.Module):
     square, h is C → C/4 → C with keyed weights, and s ∈ {−1, +1}. The skip form (s = 1) trains
     best but hardly depends on the key: once statistics are re-estimated, wrong keys do as well.
     Turning the sign of a keyed half of the channels makes wrong keys fail; doing so only in the
-    later half of the norms costs the private branch least.
+    last third of the norms costs the private branch least.
 
     Args:
         key: the model key.
@@ -78,7 +76,7 @@ class KeyedHead(nn.Module):
         turned: whether a keyed half of this layer's channels has s = −1.
 
     Shape:
-        Input: two readings of shape ``(C,)``. Output: γ₁ and β₁ of shape ``(C,)``.
+        Input: the two readings, ``(2, C)``. Output: γ₁ and β₁, each ``(C,)``.
     """
 
     def __init__(self, key: bytes, ordinal: int, channels: int, *, turned: bool) -> None:
@@ -99,14 +97,16 @@ class KeyedHead(nn.Module):
         self.register_buffer("outer", outer)
         self.register_buffer("sign", sign)
 
-    def _mapped(self, r: Tensor) -> Tensor:
-        unit = r * (r.square().mean() + _TINY).rsqrt()
-        return self.outer @ nn.functional.leaky_relu(self.inner @ unit, _SLOPE)
-
-    def forward(self, r_gamma: Tensor, r_beta: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, readings: Tensor) -> tuple[Tensor, Tensor]:
         """Return (γ₁, β₁)."""
-        gamma = self.sign * (1 + 0.5 * torch.tanh(self._mapped(r_gamma)))
-        return gamma, 0.5 * torch.tanh(self._mapped(r_beta))
+        unit = readings * (readings.square().mean(1, keepdim=True) + _TINY).rsqrt()
+        gamma, beta = 0.5 * torch.tanh(_two_layers(unit, self.inner, self.outer))
+        return self.sign * (1 + gamma), beta
+
+
+def _two_layers(r: Tensor, inner: Tensor, outer: Tensor) -> Tensor:
+    linear = nn.functional.linear
+    return linear(nn.functional.leaky_relu(linear(r, inner), _SLOPE), outer)
 
 
 HeadMaker = Callable[[bytes, int, int, int], nn.Module]
@@ -118,7 +118,7 @@ def _learned(key: bytes, ordinal: int, channels: int, _layers: int) -> nn.Module
 
 
 def _keyed(key: bytes, ordinal: int, channels: int, layers: int) -> nn.Module:
-    return KeyedHead(key, ordinal, channels, turned=ordinal >= layers // 2)
+    return KeyedHead(key, ordinal, channels, turned=ordinal >= layers - -(-layers // 3))
 
 
 def _keyed_everywhere(key: bytes, ordinal: int, channels: int, _layers: int) -> nn.Module:

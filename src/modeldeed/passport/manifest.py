@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from modeldeed.anchor import Anchor
+from modeldeed.anchor import MAX_TEXT, Anchor
 from modeldeed.digests import canonical_json
 from modeldeed.errors import EvidenceError
 from modeldeed.owner import Owner
@@ -38,7 +38,7 @@ class Manifest(BaseModel):
 
     format: Literal["modeldeed-passport/v1"] = "modeldeed-passport/v1"
     anchor: Anchor
-    label: Annotated[str, Field(min_length=1, max_length=200)]
+    label: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
     calls: dict[str, Annotated[int, Field(ge=1)]]
     state: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     signature: Annotated[str, Field(max_length=128)] = ""

@@ -9,7 +9,13 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modeldeed.anchor import Anchor, PassportRule, architecture_digest, seed_commitment
+from modeldeed.anchor import (
+    Anchor,
+    PassportRule,
+    architecture_digest,
+    require_text,
+    seed_commitment,
+)
 from modeldeed.digests import tensor_root
 from modeldeed.errors import HostError
 from modeldeed.owner import Owner
@@ -19,7 +25,7 @@ from modeldeed.passport.manifest import Manifest
 from modeldeed.passport.plan import PLANNER_VERSION, Plan, Selector, make_plan
 from modeldeed.passport.reach import as_call
 from modeldeed.passport.reading import load_layers, read_signature
-from modeldeed.passport.signature import hinge
+from modeldeed.passport.signature import hinge, reachable_margin
 from modeldeed.passport.step import Split, TrainingRule, batch_size, portion
 from modeldeed.results import SignatureEvidence
 from modeldeed.statistics import Budget
@@ -138,6 +144,10 @@ class Passport:
             PlanError: the host has no usable norm, or one that cannot be kept apart.
             OptionError: an option is out of range.
         """
+        require_text("label", label)
+        classes = tuple(classes)
+        for name in classes:
+            require_text("classes", name)
         plan = make_plan(model, example, targets=targets, exclude=exclude)
         plan.require_usable()
         state = {n: t for n, t in model.state_dict().items() if isinstance(t, Tensor)}
@@ -149,7 +159,7 @@ class Passport:
             planner=PLANNER_VERSION,
             targets=plan.targets,
             excluded=plan.excluded,
-            classes=tuple(classes),
+            classes=classes,
             passport=PassportRule.checked(head=head, rows=rows),
         )
         calls = {entry.target.norm: entry.calls for entry in plan.planned}
@@ -240,7 +250,8 @@ class Passport:
         return self._hinge(self.branch.readings())
 
     def _hinge(self, readings: Readings) -> Tensor:
-        return hinge(readings.gamma, self.branch.signed_bits(), self.training.margin)
+        margins = [reachable_margin(self.training.margin, t.fan) for t in self.branch.targets]
+        return hinge(readings.gamma, self.branch.signed_bits(), margins)
 
     def signature(self) -> SignatureEvidence:
         """Read the signature from the host as it is now: matches, margins, p-value."""
@@ -256,7 +267,12 @@ class Passport:
         Args:
             path: a folder; made when missing. A passport in it is replaced in one step.
         """
-        files.save(Path(path), self.manifest, self._owner, files.state_of(self.branch, self.steps))
+        files.save(
+            Path(path),
+            self.manifest,
+            self._owner,
+            files.state_of(self.branch, self.steps, self.training),
+        )
 
     @classmethod
     def load(
@@ -272,18 +288,18 @@ class Passport:
             path: the folder.
             owner: whose passport it is.
             model: the host, or another instance of it.
-            training: how to train on; None for the defaults.
+            training: how to train on; None to go on as before.
 
         Returns:
-            The passport with its private statistics, heads and step count.
+            The passport with its private statistics, heads, training rule and step count.
 
         Raises:
             EvidenceError: the passport was altered, or is not this owner's.
             HostError: the model is not one this passport fits.
         """
         manifest, state = files.load(Path(path))
-        passport = cls(model, owner, manifest, training or TrainingRule())
         try:
+            passport = cls(model, owner, manifest, training or files.training_of(state))
             passport.steps = files.restore(passport.branch, state)
         except (KeyError, RuntimeError) as error:
             raise HostError(

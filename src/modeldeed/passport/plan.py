@@ -110,7 +110,8 @@ class Plan:
             raise PlanError(
                 "this host has no normalization layer that can carry a passport"
                 + (f" ({reasons})" if reasons else "")
-                + "; use a mark that needs none: a trigger set or a plug-in (see the README)"
+                + "; the marks that need none are a trigger set and a plug-in "
+                "(the README says which exist yet)"
             )
 
 

@@ -8,6 +8,7 @@ decides one.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -127,7 +128,7 @@ def check_branch(
     *,
     heads: dict[str, Tensor] | None = None,
     decoys: int = DEFAULT_DECOYS,
-    seed: int = 0,
+    seed: int | None = None,
     progress: Progress | None = None,
 ) -> BranchEvidence:
     """Compare the claimed key's private branch with those of wrong keys.
@@ -139,7 +140,7 @@ def check_branch(
         data: the judge's data.
         heads: trained parameters of learned heads; None for keyed heads.
         decoys: how many wrong keys to try; stops early once ten do as well as the claimed one.
-        seed: of the wrong keys.
+        seed: of the wrong keys; None draws one, so that no claimant can know them beforehand.
         progress: told after every wrong key.
 
     Returns:
@@ -151,6 +152,7 @@ def check_branch(
     """
     if decoys < 1:
         raise OptionError(f"at least one decoy is needed, got {decoys}")
+    seed = secrets.randbits(63) if seed is None else seed
     start = time.perf_counter()
     with torch.no_grad(), evaluating(host):
         public = _accuracy(host, data)
@@ -173,6 +175,7 @@ def check_branch(
         decoys=tuple(tried),
         rank_p=p,
         planned_decoys=decoys,
+        decoy_seed=seed,
         calibration_images=len(data.calibration),
         test_images=len(data.inputs),
         seconds=time.perf_counter() - start,

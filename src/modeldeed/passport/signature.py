@@ -13,6 +13,7 @@ Reference:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,7 +23,15 @@ from torch import Tensor
 from modeldeed.anchor import Target
 from modeldeed.streams import KeyStream
 
-__all__ = ["LayerSecrets", "claimed_bits", "hinge", "layer_secrets", "passport_rows", "project"]
+__all__ = [
+    "LayerSecrets",
+    "claimed_bits",
+    "hinge",
+    "layer_secrets",
+    "passport_rows",
+    "project",
+    "reachable_margin",
+]
 
 _TINY = 1e-30
 
@@ -32,14 +41,16 @@ class LayerSecrets:
     """What the key says about one layer.
 
     Attributes:
-        gamma: P_γ in the layout of the bound weight, int8 ±1.
-        beta: P_β likewise.
+        passports: P_γ and P_β stacked, shape ``(2, *weight.shape)``, int8 ±1.
         bits: b ∈ {−1, +1}, shape ``(C,)``, int8; 0 for channels left out.
     """
 
-    gamma: Tensor
-    beta: Tensor
+    passports: Tensor
     bits: Tensor
+
+    def to(self, device: torch.device) -> LayerSecrets:
+        """The same on a device."""
+        return LayerSecrets(self.passports.to(device), self.bits.to(device))
 
 
 def passport_rows(
@@ -80,8 +91,12 @@ def claimed_bits(key: bytes, ordinal: int, target: Target) -> Tensor:
 def layer_secrets(key: bytes, ordinal: int, target: Target, rows: str = "keyed") -> LayerSecrets:
     """Derive everything secret about one layer."""
     return LayerSecrets(
-        gamma=passport_rows(key, ordinal, target, "gamma", rows),
-        beta=passport_rows(key, ordinal, target, "beta", rows),
+        passports=torch.stack(
+            [
+                passport_rows(key, ordinal, target, "gamma", rows),
+                passport_rows(key, ordinal, target, "beta", rows),
+            ]
+        ),
         bits=claimed_bits(key, ordinal, target),
     )
 
@@ -91,17 +106,18 @@ def project(weight: Tensor, passport: Tensor, axis: int) -> Tensor:
 
     Args:
         weight: the bound weight W, float32 or float64.
-        passport: ±1 of the same shape, any numeric dtype.
-        axis: the dimension along which channels lie.
+        passport: ±1 of the same shape, any numeric dtype; or several stacked in front.
+        axis: the weight's dimension along which channels lie.
 
     Returns:
-        Shape ``(C,)``, the weight's dtype; 0 for an all-zero row. Differentiable in the weight.
+        Shape ``(C,)``, or ``(n, C)`` for n stacked passports, in the weight's dtype; 0 for an
+        all-zero row. Differentiable in the weight.
 
     Example:
         >>> project(torch.tensor([[3.0, 4.0]]), torch.tensor([[1, -1]]), 0)
         tensor([-0.2000])
     """
-    others = [d for d in range(weight.dim()) if d != axis]
+    others = [d - weight.dim() for d in range(weight.dim()) if d != axis]
     square = weight.square().sum(others)
     # A zero row reads 0 and gets no gradient; dividing by a clamped length would explode there.
     alive = square > _TINY
@@ -109,21 +125,33 @@ def project(weight: Tensor, passport: Tensor, axis: int) -> Tensor:
     return (weight * passport).sum(others) * inverse
 
 
-def hinge(readings: list[Tensor], signed_bits: list[Tensor], margin: float) -> Tensor:
+def reachable_margin(margin: float, fan: int) -> float:
+    """The margin asked of a layer: m, but no more than three quarters of what D weights can reach.
+
+    |r| is at most √D, and only for a row that is its passport. Asking a thin layer (D = 9 of a
+    one-channel stem reaches 3) for m = 5 would pull for ever and leave the filter no freedom.
+    """
+    return min(margin, 0.75 * math.sqrt(fan))
+
+
+def hinge(readings: list[Tensor], signed_bits: list[Tensor], margins: list[float]) -> Tensor:
     """The signature loss: the mean over all bits of max(0, m − bᵢ cᵢ rᵢ).
 
     Args:
         readings: r_γ of each layer, shape ``(C,)``.
         signed_bits: bᵢ cᵢ of each layer, shape ``(C,)``; 0 leaves a channel out.
-        margin: m, in standard deviations of an unrelated weight.
+        margins: m of each layer, in standard deviations of an unrelated weight.
 
     Returns:
         A scalar ≥ 0.
     """
-    signs = torch.cat(signed_bits)
-    short = (margin - signs * torch.cat(readings)).clamp_min(0)
-    held = signs != 0
-    return (short * held).sum() / held.sum().clamp_min(1)
+    short = torch.cat(
+        [
+            (margin - sign * r).clamp_min(0) * (sign != 0)
+            for margin, sign, r in zip(margins, signed_bits, readings, strict=True)
+        ]
+    )
+    return short.sum() / torch.cat(signed_bits).count_nonzero().clamp_min(1)
 
 
 def _without(shape: tuple[int, ...], axis: int) -> list[int]:

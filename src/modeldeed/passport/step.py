@@ -40,7 +40,8 @@ class TrainingRule:
             as in the paper; ``"both"``: every sample through both, as in the released code.
         share: part of the batch that the private branch gets under pair and reuse, in (0, 1].
         interval: it gets it every so many steps; so does the signature loss.
-        margin: m of the signature hinge, in standard deviations of an unrelated weight.
+        margin: m of the signature hinge, in standard deviations of an unrelated weight; thin
+            layers are asked for at most three quarters of what their few weights can reach.
         signature_weight: λ, weight of the signature loss.
         private_weight: weight of the private branch's loss.
 
@@ -52,7 +53,7 @@ class TrainingRule:
     share: float = 0.5
     interval: int = 4
     margin: float = 5.0
-    signature_weight: float = 1.0
+    signature_weight: float = 4.0
     private_weight: float = 1.0
 
     def __post_init__(self) -> None:

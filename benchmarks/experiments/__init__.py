@@ -1,0 +1,1 @@
+"""One file for each experiment; every module here that does not begin with ``_`` is loaded."""

@@ -1,0 +1,99 @@
+"""``modeldeed verify``: a claim against a suspect's weights."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from modeldeed import verification
+from modeldeed.cli.exit_codes import code_of_verdict
+from modeldeed.cli.options import Json, KeyFile, PassphraseFile, built_model, errors, open_owner
+from modeldeed.errors import OptionError
+from modeldeed.passport.private_check import DEFAULT_DECOYS, JudgeData, Progress
+from modeldeed.reporting.tables import report_table
+
+__all__ = ["verify"]
+
+
+def verify(
+    weights: Annotated[Path, typer.Argument(help="The suspect's weights, a safetensors file.")],
+    passport: Annotated[Path, typer.Option(help="Folder of the claimant's passport.")],
+    key: KeyFile,
+    passphrase_file: PassphraseFile = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="module:function that returns the suspect's architecture (level 2)."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="The judge's data: a data set's name or path (level 2).")
+    ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(envvar="MODELDEED_DATA", help="Folder of the data sets.")
+    ] = None,
+    normalize: Annotated[
+        bool, typer.Option(help="Standardize the data as the model expects it.")
+    ] = False,
+    images: Annotated[
+        int, typer.Option(min=2, help="Unlabeled, and as many labeled, samples for level 2.")
+    ] = 256,
+    decoys: Annotated[int, typer.Option(min=1, help="Wrong keys for level 2.")] = DEFAULT_DECOYS,
+    decoy_seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the wrong keys; drawn when left out.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Verify a claim: level 1 from the weights alone; level 2 as well with --model and --data.
+
+    Exit codes: 0 verified, 1 not verified, 2 usage, 3 inconclusive, 4 evidence invalid,
+    5 suspect unreadable.
+    """
+    if (model is None) != (data is None):
+        raise OptionError("--model and --data go together: level 2 needs both")
+    host, judge_data = None, None
+    if model is not None and data is not None:
+        host = built_model(model, "--model")
+        judge_data = _judge_data(data, data_root, images, normalize=normalize)
+    report = verification.verify(
+        weights,
+        passport=passport,
+        owner=open_owner(key, passphrase_file),
+        model=host,
+        data=judge_data,
+        decoys=decoys,
+        decoy_seed=decoy_seed,
+        progress=_progress(),
+    )
+    if json_:
+        typer.echo(report.model_dump_json())
+    else:
+        Console().print(report_table(report))
+    raise typer.Exit(code_of_verdict(report.verdict))
+
+
+def _judge_data(name: str, root: Path | None, images: int, *, normalize: bool) -> JudgeData:
+    from modeldeed.data import load  # noqa: PLC0415 - level 1 needs no data readers
+
+    dataset = load(name, root)
+    if normalize:
+        dataset = dataset.normalized()
+    part = dataset.subset(
+        train=min(images, len(dataset.y_train)), test=min(images, len(dataset.y_test))
+    )
+    return JudgeData(part.x_train, part.x_test, part.y_test)
+
+
+def _progress() -> Progress:
+    """Say first how long level 2 will take, then how far it is (on a terminal only)."""
+    console = errors()
+
+    def tell(done: int, planned: int, seconds: float) -> None:
+        if done == 1:
+            console.print(f"level 2: {planned} wrong keys, about {seconds:.0f} s")
+        if sys.stderr.isatty():
+            console.print(f"  {done}/{planned}", end="\r")
+
+    return tell

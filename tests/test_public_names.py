@@ -1,0 +1,84 @@
+"""The public names, and what importing the package must not do."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+from types import ModuleType
+
+import modeldeed
+from modeldeed.errors import MissingExtraError
+
+PUBLIC = [
+    "JudgeData",
+    "ModelDeedError",
+    "Owner",
+    "Passport",
+    "Report",
+    "TrainingRule",
+    "Verdict",
+    "__version__",
+    "register_norm",
+    "verify",
+]
+OPTIONAL = ["matplotlib", "jinja2", "sklearn", "h5py", "PIL", "typer", "rich"]
+
+
+def submodules() -> list[ModuleType]:
+    found = []
+    for entry in pkgutil.walk_packages(modeldeed.__path__, "modeldeed."):
+        if entry.name.rpartition(".")[2] == "__main__":
+            continue
+        try:
+            found.append(importlib.import_module(entry.name))
+        except MissingExtraError:
+            continue
+    return found
+
+
+def test_the_inventory_of_public_names() -> None:
+    assert modeldeed.__all__ == PUBLIC
+    for name in PUBLIC:
+        assert getattr(modeldeed, name) is not None
+
+
+def test_every_listed_name_exists_and_is_listed_once() -> None:
+    modules = submodules()
+    assert len(modules) > 30
+    for module in modules:
+        listed = getattr(module, "__all__", [])
+        assert len(set(listed)) == len(listed), module.__name__
+        missing = [name for name in listed if not hasattr(module, name)]
+        assert not missing, f"{module.__name__}: {missing}"
+
+
+def test_every_public_module_lists_its_names() -> None:
+    without = [
+        module.__name__
+        for module in submodules()
+        if not module.__name__.rpartition(".")[2].startswith("_") and not hasattr(module, "__all__")
+    ]
+    assert without == []
+
+
+def test_importing_is_lean() -> None:
+    """No optional package, no device, no global seed, no output, no logging handler."""
+    script = f"""
+import sys, logging, torch
+state = torch.get_rng_state()
+threads = torch.get_num_threads()
+import modeldeed
+loaded = [name for name in {OPTIONAL!r} if name in sys.modules]
+assert not loaded, loaded
+assert not torch.cuda.is_initialized()
+assert torch.equal(torch.get_rng_state(), state)
+assert torch.get_num_threads() == threads
+assert not logging.getLogger().handlers
+assert not logging.getLogger("modeldeed").handlers
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
