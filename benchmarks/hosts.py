@@ -123,7 +123,7 @@ def _moved(dataset: Dataset, device: torch.device) -> Dataset:
 
 
 QUICK = (
-    Host(data="digits", network="resnet_small", recipe=Recipe(epochs=25)),
+    Host(data="digits", network="resnet_small", recipe=Recipe(epochs=30)),
     Host(
         data="cifar10",
         network="resnet18",

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from modeldeed.demo import DemoResult, run_demo
+from modeldeed.demo.run import DEPLOYED, OWNER_KEY, PASSPHRASE_FILE, PASSPORT
 from modeldeed.reporting import demo_table, require_report_extra, write_demo_report
 
 __all__ = ["demo"]
@@ -48,6 +49,13 @@ def _show(result: DemoResult, out: Path, *, as_json: bool) -> None:
     console.print(demo_table(result))
     # Not wrapped: a path has to stay in one piece to be copied.
     console.print(f"The whole report: {out / 'report.html'}", soft_wrap=True, markup=False)
+    console.print("To verify it yourself, under this key or another's:", markup=False)
+    console.print(
+        f"  modeldeed verify {out / DEPLOYED} --passport {out / PASSPORT} "
+        f"--key {out / OWNER_KEY} --passphrase-file {out / PASSPHRASE_FILE}",
+        soft_wrap=True,
+        markup=False,
+    )
 
 
 @contextmanager

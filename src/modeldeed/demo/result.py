@@ -22,7 +22,7 @@ __all__ = [
     "Versions",
 ]
 
-EPOCHS = 20
+EPOCHS = 30
 FINE_TUNE_EPOCHS = 6
 WRONG_KEYS = 200
 PRIVATE_DECOYS = 60

@@ -24,10 +24,14 @@ from modeldeed.owner import Owner
 from modeldeed.storage import write_atomically
 from modeldeed.streams import derive
 
-__all__ = ["DEPLOYED", "PASSPORT", "run_demo"]
+__all__ = ["DEPLOYED", "OWNER_KEY", "PASSPHRASE_FILE", "PASSPORT", "run_demo"]
 
 DEPLOYED = "model.safetensors"
 PASSPORT = "passport"
+# Two owners to try the command line with. Their secrets follow from the seed, so the passphrase
+# that their files are encrypted with protects nothing and may stand beside them.
+OWNER_KEY, OTHER_KEY = "owner.key", "another-owner.key"
+PASSPHRASE_FILE, PASSPHRASE = "passphrase.txt", "only for the demo"
 
 Progress = Callable[[str], None]
 
@@ -42,8 +46,8 @@ def run_demo(
     """Mark a small model, ship it, verify it, and try to spoil the proof.
 
     Args:
-        out: a folder for the shipped weights and the passport; made when missing. None keeps
-            nothing.
+        out: a folder for the shipped weights, the passport and the owners' keys; made when
+            missing. None keeps nothing.
         seed: of weights, order of samples and keys, at least 0.
         size: how much to do; None for about a minute's worth.
         progress: told in one line what is being done.
@@ -74,6 +78,7 @@ def _run(out: Path, seed: int, size: DemoSize, tell: Progress) -> DemoResult:
     pair = train_pair(dataset, owner, epochs=size.epochs, seed=seed, progress=tell)
     tell("shipping the marked model as ordinary weights")
     shipped = _ship(pair, out)
+    _write_keys({OWNER_KEY: owner, OTHER_KEY: other}, out)
     state = parse_tensors(shipped)
     case = Shipped(out / DEPLOYED, out / PASSPORT, state, dataset, seed, size, tell)
     fields: dict[str, Any] = {
@@ -113,6 +118,14 @@ def _ship(pair: Pair, out: Path) -> bytes:
     write_atomically(out / DEPLOYED, deployed)
     pair.passport.save(out / PASSPORT)
     return deployed
+
+
+def _write_keys(owners: dict[str, Owner], out: Path) -> None:
+    """Write the demo's owners, in place of those of an earlier run."""
+    write_atomically(out / PASSPHRASE_FILE, f"{PASSPHRASE}\n".encode())
+    for name, owner in owners.items():
+        (out / name).unlink(missing_ok=True)  # a secret file is never overwritten
+        owner.save(out / name, PASSPHRASE)
 
 
 def _deployment(pair: Pair, deployed: bytes, case: Shipped) -> dict[str, Any]:
