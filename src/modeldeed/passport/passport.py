@@ -56,6 +56,7 @@ class Passport:
         host keeps its own normalization layers.
 
     Example:
+        >>> import torch
         >>> owner = Owner.generate("Acme Vision")
         >>> host = nn.Sequential(nn.Conv2d(1, 16, 3), nn.BatchNorm2d(16), nn.ReLU())
         >>> x = torch.rand(8, 1, 8, 8)
