@@ -54,7 +54,7 @@ class TrainingRule:
     interval: int = 4
     margin: float = 5.0
     signature_weight: float = 4.0
-    private_weight: float = 1.0
+    private_weight: float = 0.5
 
     def __post_init__(self) -> None:
         if self.schedule not in get_args(Schedule):
