@@ -153,12 +153,12 @@ def _cifar(network: Network, norm: NormKind, train: int, recipe: Recipe) -> Host
 # 0.15 at 0.03, 0.21 at 0.01 and 0.33 at 0.003. AlexNet (128 steps): batch 0.51 at 0.02 and 0.58
 # at 0.005, group 0.39 and 0.48.
 _RESNET = Recipe(epochs=6, batch_size=64, learning_rate=0.05, bfloat16=True)
-_RESNET_UNBATCHED = replace(_RESNET, learning_rate=0.005)
-_ALEXNET = Recipe(epochs=8, batch_size=64, learning_rate=0.005, bfloat16=True)
+_RESNET_UNBATCHED = replace(_RESNET, epochs=4, learning_rate=0.005)
+_ALEXNET = Recipe(epochs=5, batch_size=64, learning_rate=0.005, bfloat16=True)
 # PointNet as its authors trained it, but for the cycle and their regularizer of the feature
 # transform, which needs a second output.
 _POINTNET = Recipe(
-    epochs=20, batch_size=32, optimizer="adam", learning_rate=1e-3, weight_decay=1e-4, bfloat16=True
+    epochs=12, batch_size=32, optimizer="adam", learning_rate=1e-3, weight_decay=1e-4, bfloat16=True
 )
 
 STANDARD = (
