@@ -117,8 +117,7 @@ CHANGES: list[dict[str, Any]] = [
     {"classes": ()},
     {"passport": PassportRule(head="learned")},
     {"passport": PassportRule(head="keyed", rows="shared")},
-    {"targets": ()},
-    {"targets": (Target(**TARGET), Target(**TARGET))},
+    {"targets": (Target(**TARGET), Target(**{**TARGET, "norm": "n2", "weight": "w2"}))},
 ]
 TARGET_CHANGES: list[dict[str, Any]] = [
     {"norm": "norm2"},
@@ -131,6 +130,22 @@ TARGET_CHANGES: list[dict[str, Any]] = [
     {"left_out": ()},
     {"left_out": (1, 6)},
 ]
+TWICE: list[tuple[dict[str, Any], ...]] = [
+    (),
+    (TARGET, TARGET),
+    (TARGET, {**TARGET, "norm": "n2"}),
+    (TARGET, {**TARGET, "weight": "w2"}),
+]
+
+
+@pytest.mark.parametrize("targets", TWICE, ids=["none", "same", "same weight", "same norm"])
+def test_no_norm_and_no_channels_stand_twice(
+    owner: Owner, targets: tuple[dict[str, Any], ...]
+) -> None:
+    with pytest.raises(ValidationError, match=r"twice|at least 1"):
+        made(owner, targets=tuple(Target(**fields) for fields in targets))
+
+
 CHANGES += [{"targets": (Target(**{**TARGET, **change}),)} for change in TARGET_CHANGES]
 
 

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from modeldeed.digests import canonical_json, commitment, joined, sha256
@@ -32,7 +32,16 @@ __all__ = [
 MAX_TEXT = 200
 
 _Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-_Name = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+def _printable(text: str) -> str:
+    # A name is shown to the judge; a line break or an escape code in it could show a verdict.
+    if not text.isprintable():
+        raise ValueError("holds characters that cannot be printed")
+    return text
+
+
+_Name = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_printable)]
 _Size = Annotated[int, Field(ge=1, le=2**40)]
 
 
@@ -143,7 +152,7 @@ class Anchor(_Evidence):
     weights_root: _Hex32
     architecture: _Hex32
     planner: Annotated[int, Field(ge=1)]
-    targets: tuple[Target, ...]
+    targets: Annotated[tuple[Target, ...], Field(min_length=1)]
     excluded: tuple[_Name, ...] = ()
     classes: tuple[Annotated[str, Field(min_length=1, max_length=MAX_TEXT)], ...] = ()
     passport: PassportRule
@@ -151,6 +160,14 @@ class Anchor(_Evidence):
     plugin: None = None
     message: None = None
     authority: None = None
+
+    @model_validator(mode="after")
+    def _check_targets(self) -> Anchor:
+        norms = [target.norm for target in self.targets]
+        places = [(target.weight, target.axis) for target in self.targets]
+        if len(set(norms)) < len(norms) or len(set(places)) < len(places):
+            raise ValueError("a norm, or the channels of one weight, stand twice in the list")
+        return self
 
     def canonical(self) -> bytes:
         """The anchor's bytes: RFC 8785 JSON, the preimage of everything derived from it."""

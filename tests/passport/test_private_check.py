@@ -10,7 +10,7 @@ from torch import nn
 
 from modeldeed import JudgeData, Owner, Passport, TrainingRule, models, verify
 from modeldeed.data import Dataset, digits
-from modeldeed.errors import HostError, OptionError, SuspectError
+from modeldeed.errors import EvidenceError, OptionError, SuspectError
 from modeldeed.passport.private_check import (
     _word,
     check_branch,
@@ -159,7 +159,14 @@ def test_learned_heads_are_an_observation_only(dataset: Dataset, judge: JudgeDat
     ],
 )
 def test_words(public: float, owner: float, decoys: list[float], word: Support) -> None:
-    assert _word(public, owner, decoys, learned=False)[0] is word
+    assert _word(public, owner, decoys, 0.001, learned=False)[0] is word
+
+
+def test_too_few_wrong_keys_support_nothing() -> None:
+    word, reason = _word(0.99, 0.95, [0.1] * 9, 0.1, learned=False)
+    assert word is Support.UNINFORMATIVE
+    assert "9 wrong keys are too few to tell; try at least 19" in reason
+    assert _word(0.99, 0.1, [0.1] * 9, 1.0, learned=False)[0] is Support.CONTRADICTS
 
 
 def test_decoy_keys_are_distinct_and_follow_the_seed() -> None:
@@ -180,7 +187,7 @@ def test_bad_data_and_foreign_models_are_refused(
         check_branch(host, passport.manifest.anchor, passport._key, judge, decoys=0)
     with pytest.raises(SuspectError, match=r"does not fit|lacks"):
         verify(host, passport=passport, owner=OWNER, model=models.resnet_small(width=8), data=judge)
-    with pytest.raises(HostError, match=r"stem\.conv\.weight has shape"):
+    with pytest.raises(EvidenceError, match=r"does not fit .*stem\.conv\.weight has shape"):
         check_branch(
             models.resnet_small(width=8), passport.manifest.anchor, passport._key, judge, decoys=1
         )

@@ -6,8 +6,10 @@ Results go to standard output, everything else to standard error. Exit codes are
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated
+import traceback
+from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 
@@ -50,17 +52,53 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; every failure ends in one of the frozen exit codes."""
+    """Run the command line; every failure ends in one of the frozen exit codes.
+
+    The command-line library would end some failures with 1, which here means "not verified".
+    """
     try:
-        app()
+        code = app(standalone_mode=False)
+    except typer.Abort as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise SystemExit(ExitCode.INTERRUPTED) from error
+        _report_defect()
+        raise SystemExit(ExitCode.INTERNAL) from error
+    except SystemExit as error:  # whoever read our output went away
+        _silence_output()
+        raise SystemExit(ExitCode.OUTPUT_CLOSED) from error
     except (ModelDeedError, OSError) as error:
         code = code_of(error)
         label = "evidence invalid" if code is ExitCode.EVIDENCE_INVALID else "error"
         print(f"{label}: {error}", file=sys.stderr)  # noqa: T201
         raise SystemExit(code) from error
     except Exception as error:
-        import traceback  # noqa: PLC0415 - only on the way down
-
-        traceback.print_exc()
-        print("error: this is a defect of modeldeed; please report it", file=sys.stderr)  # noqa: T201
+        if isinstance(error, _UsageFault):
+            error.show()
+            raise SystemExit(error.exit_code) from error
+        _report_defect()
         raise SystemExit(ExitCode.INTERNAL) from error
+    raise SystemExit(code or ExitCode.OK)
+
+
+@runtime_checkable
+class _UsageFault(Protocol):
+    """A mistake in the words of a command, as the command-line library raises it."""
+
+    exit_code: int
+
+    def show(self) -> None:
+        """Print it with the usage."""
+        ...
+
+
+def _report_defect() -> None:
+    traceback.print_exc()
+    print("error: this is a defect of modeldeed; please report it", file=sys.stderr)  # noqa: T201
+
+
+def _silence_output() -> None:
+    """Keep the interpreter from complaining about the closed output once more at its end."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # standard output is no file at all
+        return

@@ -20,6 +20,8 @@ class ExitCode(IntEnum):
     EVIDENCE_INVALID = 4
     UNREADABLE_SUSPECT = 5
     INTERNAL = 70
+    INTERRUPTED = 130
+    OUTPUT_CLOSED = 141
 
 
 _OF_VERDICT = {

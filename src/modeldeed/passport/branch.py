@@ -223,4 +223,10 @@ def _checked_norm(host: nn.Module, target: Target) -> nn.Module:
             f"{target.weight} has shape {tuple(weight.shape)}, {target.shape} when the passport "
             "was issued: the host's architecture differs"
         )
+    kind = kind_of(norm)
+    if kind is None or kind.name != target.kind or kind.channels(norm) != target.channels:
+        raise HostError(
+            f"{target.norm} is a {type(norm).__name__}, not a {target.kind} norm of "
+            f"{target.channels} channels as when the passport was issued"
+        )
     return norm

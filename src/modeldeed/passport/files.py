@@ -117,8 +117,9 @@ def load(folder: Path) -> tuple[Manifest, dict[str, Tensor]]:
         raise EvidenceError(f"{path} was altered: its digest is not the one in the manifest")
     try:
         return manifest, parse_tensors(data)
-    except SafetensorError as error:
-        raise EvidenceError(f"{path} is no safetensors file: {error}") from error
+    except (SafetensorError, KeyError, ValueError, RuntimeError, AttributeError) as error:
+        # The library names an unknown dtype by an exception of Python's own.
+        raise EvidenceError(f"{path} is no readable safetensors file: {error!r}") from error
 
 
 def _bounded(path: Path, limit: int) -> bytes:

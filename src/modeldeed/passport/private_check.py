@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from modeldeed.anchor import Anchor
-from modeldeed.errors import OptionError
+from modeldeed.errors import EvidenceError, HostError, OptionError
 from modeldeed.passport.branch import PrivateBranch
 from modeldeed.passport.norms import tracks_statistics
 from modeldeed.passport.reach import evaluating
@@ -30,6 +30,7 @@ __all__ = ["DEFAULT_DECOYS", "JudgeData", "check_branch", "decoy_keys", "private
 
 DEFAULT_DECOYS = 999
 SEPARATION = 0.10
+LARGEST_P = 0.05
 _ENOUGH_EXCEEDANCES = 10
 _CHUNK = 128
 
@@ -148,7 +149,7 @@ def check_branch(
 
     Raises:
         OptionError: fewer than one decoy.
-        HostError: the host does not fit the claim.
+        EvidenceError: the claim does not fit the host.
     """
     if decoys < 1:
         raise OptionError(f"at least one decoy is needed, got {decoys}")
@@ -166,7 +167,7 @@ def check_branch(
         if sum(accuracy >= owner for accuracy in tried) >= _ENOUGH_EXCEEDANCES:
             break
     p = rank_p_value(owner, tried)
-    word, reason = _word(public, owner, tried, learned=heads is not None)
+    word, reason = _word(public, owner, tried, p, learned=heads is not None)
     return BranchEvidence(
         word=word,
         reason=reason,
@@ -185,14 +186,17 @@ def check_branch(
 def _branch(
     host: nn.Module, anchor: Anchor, key: bytes, heads: dict[str, Tensor] | None
 ) -> PrivateBranch:
-    branch = PrivateBranch(host, anchor.targets, key, anchor.passport)
-    if heads is not None:
-        branch.heads.load_state_dict(heads)
+    try:
+        branch = PrivateBranch(host, anchor.targets, key, anchor.passport)
+        if heads is not None:
+            branch.heads.load_state_dict(heads)
+    except (HostError, OptionError, RuntimeError) as error:
+        raise EvidenceError(f"the claim does not fit the model it is made to: {error}") from error
     return branch
 
 
 def _word(
-    public: float, owner: float, decoys: list[float], *, learned: bool
+    public: float, owner: float, decoys: list[float], p: float, *, learned: bool
 ) -> tuple[Support, str]:
     best = max(decoys)
     if learned:
@@ -201,6 +205,10 @@ def _word(
         return Support.UNINFORMATIVE, (
             f"a wrong key reaches {best:.3f} on a model of {public:.3f}: this branch hardly "
             "depends on the key"
+        )
+    if p > LARGEST_P and owner > best:
+        return Support.UNINFORMATIVE, (
+            f"{len(decoys)} wrong keys are too few to tell; try at least {round(1 / LARGEST_P) - 1}"
         )
     if owner >= best + SEPARATION:
         return Support.SUPPORTS, f"{owner:.3f} under this key, at most {best:.3f} under wrong ones"

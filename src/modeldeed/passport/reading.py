@@ -40,7 +40,8 @@ class BoundLayer:
 
     Attributes:
         target: its entry in the canonical list.
-        weight: the bound weight, float64.
+        weight: the bound weight, float64, every row divided by its largest magnitude: readings do
+            not depend on a row's length, and its square cannot leave the range.
         scale_sign: sign of γ₀, shape ``(C,)``, float64; all ones without an affine.
     """
 
@@ -62,17 +63,24 @@ def load_layers(weights: Weights, targets: Sequence[Target]) -> list[BoundLayer]
     Raises:
         SuspectError: tensors are missing, misshapen or not floating point.
     """
-    shapes: dict[str, tuple[int, ...] | None] = {t.weight: t.shape for t in targets}
-    shapes.update({t.affine: (t.channels,) for t in targets if t.affine})
-    require_tensors(weights, shapes)
+    require_tensors(
+        weights,
+        [(t.weight, t.shape) for t in targets]
+        + [(t.affine, (t.channels,)) for t in targets if t.affine],
+    )
     layers = []
     for target in targets:
-        weight = _floating(weights, target.weight)
+        weight = _scaled(_floating(weights, target.weight), target.axis)
         sign = torch.ones(target.channels, dtype=torch.float64)
         if target.affine:
             sign = _floating(weights, target.affine).sign()
         layers.append(BoundLayer(target, weight, sign))
     return layers
+
+
+def _scaled(weight: Tensor, axis: int) -> Tensor:
+    largest = weight.abs().amax([d for d in range(weight.dim()) if d != axis], keepdim=True)
+    return weight / torch.where(largest > 0, largest, 1.0)
 
 
 def _floating(weights: Weights, name: str) -> Tensor:
@@ -82,7 +90,10 @@ def _floating(weights: Weights, name: str) -> Tensor:
             f"{weights.label}: {name} is {tensor.dtype}, not floating point; restore its real "
             "values (integer times scale) before reading"
         )
-    return tensor.double()
+    try:
+        return tensor.double()
+    except RuntimeError as error:
+        raise SuspectError(f"{weights.label}: {name}, {tensor.dtype}: {error}") from error
 
 
 def _margins(layer: BoundLayer, ordinal: int, key: bytes, rows: str) -> Tensor:

@@ -154,9 +154,9 @@ def _layers(signature: SignatureEvidence) -> Table:
     return table
 
 
-def _layer(layer: LayerReading) -> tuple[str, ...]:
+def _layer(layer: LayerReading) -> tuple[Text | str, ...]:
     return (
-        layer.norm,
+        Text(layer.norm),  # the claimant's word: never read as markup
         str(layer.bits),
         str(layer.matches),
         str(layer.undecided),

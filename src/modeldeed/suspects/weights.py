@@ -7,7 +7,7 @@ the one who examines it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from modeldeed.digests import tensor_root
-from modeldeed.errors import SuspectError
+from modeldeed.errors import EvidenceError, SuspectError
 
 __all__ = ["Weights", "open_weights", "require_tensors"]
 
@@ -71,7 +71,10 @@ class _File:
         return tuple(self._handle.get_slice(name).get_shape())
 
     def tensor(self, name: str) -> Tensor:
-        tensor: Tensor = self._handle.get_tensor(name)
+        try:
+            tensor: Tensor = self._handle.get_tensor(name)
+        except (SafetensorError, KeyError, ValueError, RuntimeError, AttributeError) as error:
+            raise SuspectError(f"{self.label}: {name} cannot be read: {error!r}") from error
         return tensor
 
     def digest(self) -> str:
@@ -99,7 +102,10 @@ class _Memory:
         return self._tensors[name].detach().cpu()
 
     def digest(self) -> str:
-        return tensor_root(self._tensors).hex()
+        try:
+            return tensor_root(self._tensors).hex()
+        except (EvidenceError, RuntimeError, NotImplementedError) as error:
+            raise SuspectError(f"{self.label} have no digest: {error}") from error
 
 
 def open_weights(suspect: str | Path | Mapping[str, Tensor] | nn.Module) -> Weights:
@@ -121,36 +127,39 @@ def open_weights(suspect: str | Path | Mapping[str, Tensor] | nn.Module) -> Weig
     return _File(Path(suspect))
 
 
-def require_tensors(weights: Weights, shapes: Mapping[str, tuple[int, ...] | None]) -> None:
+def require_tensors(weights: Weights, expected: Sequence[tuple[str, tuple[int, ...]]]) -> None:
     """Refuse a suspect that lacks tensors or has them in another shape.
 
     Args:
         weights: the suspect.
-        shapes: name → the expected shape; None accepts any.
+        expected: names and shapes. A name may stand twice; every shape is checked.
 
     Raises:
         SuspectError: says how many are missing or misshapen, names some, and similar ones.
     """
     names = weights.names()
     known = set(names)
-    missing = [name for name in shapes if name not in known]
+    wanted = dict.fromkeys(name for name, _ in expected)
+    missing = [name for name in wanted if name not in known]
     if missing:
         similar = get_close_matches(missing[0], names, n=3, cutoff=0.3)
         raise SuspectError(
-            f"{weights.label} lacks {len(missing)} of {len(shapes)} tensors of the claim, "
+            f"{weights.label} lacks {len(missing)} of {len(wanted)} tensors of the claim, "
             f"for example {missing[0]}"
             + (f"; it has similar names: {', '.join(similar)}" if similar else "")
             + ". If its modules were renamed, rename them back before reading"
         )
-    for name, expected in shapes.items():
-        if expected is not None and weights.shape(name) != tuple(expected):
+    for name, shape in expected:
+        if weights.shape(name) != tuple(shape):
             raise SuspectError(
                 f"{weights.label}: {name} has shape {weights.shape(name)}, the claim expects "
-                f"{tuple(expected)}: its architecture differs from the marked model's"
+                f"{tuple(shape)}: its architecture differs from the marked model's"
             )
 
 
 def _refuse_pickle(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise SuspectError(f"{path} is no regular file")  # a pipe would be waited for, for ever
     try:
         with path.open("rb") as file:
             start = file.read(4)
