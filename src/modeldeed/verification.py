@@ -22,7 +22,7 @@ from modeldeed.passport.private_check import (
     check_branch,
 )
 from modeldeed.passport.reading import judge_signature, load_layers, read_signature
-from modeldeed.results import BranchEvidence, Report, SignatureEvidence, Verdict
+from modeldeed.results import BranchEvidence, Report, SignatureEvidence, Support, Verdict
 from modeldeed.statistics import Budget
 from modeldeed.suspects import Weights, open_weights
 
@@ -104,6 +104,7 @@ def verify(
             seed=decoy_seed,
             progress=progress,
         )
+        branch = _bounded_by(verdict, branch)
     return Report(
         verdict=verdict,
         reason=reason,
@@ -119,6 +120,17 @@ def verify(
     )
 
 
+def _bounded_by(verdict: Verdict, branch: BranchEvidence) -> BranchEvidence:
+    """Let the private branch support a claim only where the signature carries it.
+
+    Wrong keys are exchangeable with a key that was not chosen; rank p-values pay for no choice.
+    """
+    if branch.word is not Support.SUPPORTS or verdict is Verdict.VERIFIED:
+        return branch
+    reason = f"{branch.reason}; but the signature does not carry this claim, and keys can be tried"
+    return branch.model_copy(update={"word": Support.UNINFORMATIVE, "reason": reason})
+
+
 def _claim(
     passport: Passport | Manifest | str | Path,
 ) -> tuple[Manifest, dict[str, Tensor] | None]:
@@ -127,6 +139,7 @@ def _claim(
         heads = dict(passport.branch.heads.named_parameters())
         return passport.manifest, {n: p.detach() for n, p in heads.items()} or None
     if isinstance(passport, Manifest):
+        passport = Manifest.from_json(passport.to_json())
         passport.require_authentic()
         return passport, None
     manifest, state = files.load(Path(passport))

@@ -39,6 +39,8 @@ def test_the_codes_are_frozen() -> None:
         "EVIDENCE_INVALID": 4,
         "UNREADABLE_SUSPECT": 5,
         "INTERNAL": 70,
+        "INTERRUPTED": 130,
+        "OUTPUT_CLOSED": 141,
     }
     assert [int(code_of_verdict(verdict)) for verdict in Verdict] == [0, 1, 3, 4]
     codes = {EvidenceError: 4, SuspectError: 5, HostError: 5}

@@ -223,7 +223,7 @@ def test_signed_garbage_is_refused(folder: Path, passport: Passport, owner: Owne
     (folder / f"state-{digest[:16]}.safetensors").write_bytes(garbage)
     signed = passport.manifest.signed_by(owner, state=digest)
     (folder / "passport.json").write_bytes(signed.to_json())
-    with pytest.raises(EvidenceError, match="is no safetensors file"):
+    with pytest.raises(EvidenceError, match="is no readable safetensors file"):
         files.load(folder)
 
 

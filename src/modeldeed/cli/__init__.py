@@ -69,7 +69,9 @@ def main() -> None:
     except (ModelDeedError, OSError) as error:
         code = code_of(error)
         label = "evidence invalid" if code is ExitCode.EVIDENCE_INVALID else "error"
-        print(f"{label}: {error}", file=sys.stderr)  # noqa: T201
+        # Names out of files of others may hold escape codes; what is shown holds none.
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(error))
+        print(f"{label}: {shown}", file=sys.stderr)  # noqa: T201
         raise SystemExit(code) from error
     except Exception as error:
         if isinstance(error, _UsageFault):

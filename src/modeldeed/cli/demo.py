@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,7 +52,7 @@ def _show(result: DemoResult, out: Path, *, as_json: bool) -> None:
     console.print(f"The whole report: {out / 'report.html'}", soft_wrap=True, markup=False)
     console.print("To verify it yourself, under this key or another's:", markup=False)
     console.print(
-        f"  modeldeed verify {out / DEPLOYED} --passport {out / PASSPORT} "
+        f"  {Path(sys.argv[0])} verify {out / DEPLOYED} --passport {out / PASSPORT} "
         f"--key {out / OWNER_KEY} --passphrase-file {out / PASSPHRASE_FILE}",
         soft_wrap=True,
         markup=False,

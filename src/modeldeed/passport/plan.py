@@ -136,7 +136,9 @@ def make_plan(
 
     Raises:
         OptionError: a name in ``targets`` or ``exclude`` fits no norm.
+        PlanError: the model is a wrapper around the host, or its weights are not finite.
     """
+    _refuse_wrapped(model)
     norms = {
         name: module
         for name, module in model.named_modules()
@@ -179,6 +181,17 @@ def make_plan(
             )
         )
     return Plan(tuple(planned), tuple(left_out))
+
+
+def _refuse_wrapped(model: nn.Module) -> None:
+    """Refuse a wrapper: its prefix would stand in every name, and in no deployed file."""
+    for attribute, wrapper in (("_orig_mod", "torch.compile"), ("module", "a parallel wrapper")):
+        parallel = type(model).__module__.startswith(("torch.nn.parallel", "torch._dynamo"))
+        if parallel and isinstance(getattr(model, attribute, None), nn.Module):
+            raise PlanError(
+                f"this {type(model).__name__} is made by {wrapper}; issue the passport on the "
+                f"model inside (model.{attribute})"
+            )
 
 
 def _target(
@@ -228,6 +241,10 @@ def _zero_channels(scale: Tensor) -> tuple[int, ...]:
 def _rank(weight: Tensor, axis: int) -> int:
     """Numerical rank of the rows, through the smaller Gram matrix."""
     rows = weight.detach().movedim(axis, 0).flatten(1).double()
+    if not bool(rows.isfinite().all()):
+        raise PlanError(
+            "a bound weight holds NaN or infinite values; a passport needs a sound host"
+        )
     if rows.shape[0] > rows.shape[1]:
         rows = rows.T
     tolerance = (torch.finfo(torch.float32).eps * max(rows.shape)) ** 2

@@ -33,8 +33,6 @@ __all__ = [
     "reachable_margin",
 ]
 
-_TINY = 1e-30
-
 
 @dataclass
 class LayerSecrets:
@@ -120,7 +118,7 @@ def project(weight: Tensor, passport: Tensor, axis: int) -> Tensor:
     others = [d - weight.dim() for d in range(weight.dim()) if d != axis]
     square = weight.square().sum(others)
     # A zero row reads 0 and gets no gradient; dividing by a clamped length would explode there.
-    alive = square > _TINY
+    alive = square > 0
     inverse = torch.where(alive, square, 1.0).rsqrt() * alive
     return (weight * passport).sum(others) * inverse
 

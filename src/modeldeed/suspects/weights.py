@@ -162,9 +162,12 @@ def _refuse_pickle(path: Path) -> None:
         raise SuspectError(f"{path} is no regular file")  # a pipe would be waited for, for ever
     try:
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(9)
     except OSError as error:
         raise SuspectError(f"{path} cannot be read: {error.strerror}") from error
+    # A safetensors file starts with its header's length, whose first byte may be anything.
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
+        return
     # A zip archive is what torch.save writes; byte 0x80 starts a bare pickle.
     if start.startswith((b"PK\x03\x04", b"\x80")):
         raise SuspectError(
