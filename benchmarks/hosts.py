@@ -1,7 +1,7 @@
 """The networks and data sets that experiments are run on, in three sizes.
 
 A host is data, not code: the whole of it goes into the card. Epochs of the standard size are such
-that two cores of a current processor do all of it within two hours.
+that two cores of a current processor do all of it within an hour.
 """
 
 from __future__ import annotations

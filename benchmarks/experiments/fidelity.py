@@ -68,7 +68,7 @@ def _setting(name: str, description: str, seeds: tuple[int, ...], *, gpu: bool =
     "accuracy and time that a passport costs, and the evidence it leaves",
     {
         "quick": _setting("quick", "minutes on two cores", (0, 1, 2)),
-        "standard": _setting("standard", "two hours on two cores", (0,)),
+        "standard": _setting("standard", "under an hour on two cores", (0,)),
         "full": _setting("full", "the papers' sizes, for a GPU", (0, 1, 2), gpu=True),
     },
     table=render,
