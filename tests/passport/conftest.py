@@ -1,0 +1,5 @@
+"""Fixtures of the passport's tests."""
+
+from tests.passport.forging import victim
+
+__all__ = ["victim"]
