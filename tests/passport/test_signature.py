@@ -136,12 +136,12 @@ def test_gradient_equals_the_closed_form() -> None:
 
 
 def test_hinge_counts_only_bits_and_only_what_is_short() -> None:
-    readings = [torch.tensor([6.0, -1.0]), torch.tensor([2.0])]
-    bits = [torch.tensor([1.0, 0.0]), torch.tensor([-1.0])]
-    assert float(hinge(readings, bits, [5.0, 5.0])) == pytest.approx((0 + 7) / 2)
-    assert float(hinge(readings, bits, [7.0, 4.0])) == pytest.approx((1 + 6) / 2)
-    nothing = [torch.zeros(2), torch.zeros(1)]
-    assert float(hinge(readings, nothing, [5.0, 5.0])) == 0
+    readings = torch.tensor([6.0, -1.0, 2.0])
+    bits = torch.tensor([1.0, 0.0, -1.0])
+    assert float(hinge(readings, bits, torch.full((3,), 5.0))) == pytest.approx((0 + 7) / 2)
+    margins = torch.tensor([7.0, 7.0, 4.0])
+    assert float(hinge(readings, bits, margins)) == pytest.approx((1 + 6) / 2)
+    assert float(hinge(readings, torch.zeros(3), margins)) == 0
 
 
 def test_thin_layers_are_asked_only_for_what_they_can_reach() -> None:

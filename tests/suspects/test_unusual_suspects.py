@@ -36,7 +36,7 @@ def marked(passport: Passport) -> dict[str, Tensor]:
     state = {name: tensor.clone() for name, tensor in passport.host.state_dict().items()}
     for target, bits, rows in zip(
         passport.manifest.anchor.targets,
-        passport.branch.signed_bits(),
+        passport.branch.signed_bits().split([t.channels for t in passport.branch.targets]),
         passport_rows_of(passport),
         strict=True,
     ):

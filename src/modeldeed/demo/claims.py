@@ -199,8 +199,8 @@ def _margins(passport: Passport, owner: Owner, model: nn.Module) -> tuple[float,
     anchor = passport.manifest.anchor
     key = passport.manifest.model_key(owner)
     branch = PrivateBranch(model, anchor.targets, key, anchor.passport)
-    signs = torch.cat(branch.signed_bits())
+    signs = branch.signed_bits()
     with torch.no_grad():
-        margins = signs * torch.cat(branch.readings().gamma)
+        margins = signs * branch.readings().gamma
     kept: list[float] = margins[signs != 0].double().tolist()
     return tuple(round(margin, 4) for margin in kept)

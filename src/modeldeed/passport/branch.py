@@ -6,8 +6,7 @@ norm. It owns what the host must not: passports, bits, heads, private statistics
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +15,13 @@ from torch import Tensor, nn
 
 from modeldeed.anchor import PassportRule, Target
 from modeldeed.errors import HostError
+from modeldeed.passport.arithmetic import read_layers
+from modeldeed.passport.head_bank import HeadBank
 from modeldeed.passport.heads import make_head
-from modeldeed.passport.norms import NormKind, RunningStatistics, kind_of, tracks_statistics
-from modeldeed.passport.reach import BufferGuard, as_call, preserved_rng, replaced_forwards
-from modeldeed.passport.signature import layer_secrets, project
+from modeldeed.passport.norms import RunningStatistics, kind_of, tracks_statistics
+from modeldeed.passport.private_call import PrivateCall, ReplacedNorm
+from modeldeed.passport.reach import BufferGuard
+from modeldeed.passport.signature import layer_secrets
 
 __all__ = ["PrivateBranch", "Readings"]
 
@@ -29,15 +31,22 @@ class Readings:
     """What is read from a host's present weights.
 
     Attributes:
-        layers: r_γ and r_β of every layer in canonical order, each ``(2, C)``, float32.
+        flat: r_γ and r_β of all layers in canonical order, ``(2, ΣC)``, float32.
+        channels: C of each layer.
     """
 
-    layers: list[Tensor]
+    flat: Tensor
+    channels: tuple[int, ...]
 
     @property
-    def gamma(self) -> list[Tensor]:
-        """r_γ of every layer, each of shape ``(C,)``: where the signature lies."""
-        return [layer[0] for layer in self.layers]
+    def gamma(self) -> Tensor:
+        """r_γ of all layers, ``(ΣC,)``: where the signature lies."""
+        return self.flat[0]
+
+    @property
+    def layers(self) -> tuple[Tensor, ...]:
+        """r_γ and r_β of each layer, ``(2, C)``."""
+        return torch.split(self.flat, list(self.channels), dim=1)
 
 
 class PrivateBranch:
@@ -88,37 +97,63 @@ class PrivateBranch:
         }
         apart = [module for module, _ in self._replaced.values()]
         self._other_buffers = BufferGuard(host, apart)
-        self._device = torch.device("cpu")
+        self._channels = tuple(target.channels for target in self.targets)
+        self._axes = [target.axis for target in self.targets]
+        self._place(torch.device("cpu"))
 
     def readings(self) -> Readings:
         """Read r_γ and r_β of every layer from the host's present weights; differentiable."""
         self._follow_device()
+        weights = [self.host.get_parameter(target.weight) for target in self.targets]
         with torch.autocast(self._device.type, enabled=False):
             return Readings(
-                [
-                    project(
-                        self.host.get_parameter(target.weight).float(),
-                        secret.passports,
-                        target.axis,
-                    )
-                    for target, secret in zip(self.targets, self.secrets, strict=True)
-                ]
+                read_layers(
+                    [weight.float() for weight in weights],
+                    [
+                        secret.laid_out_like(weight)
+                        for secret, weight in zip(self.secrets, weights, strict=True)
+                    ],
+                    self._axes,
+                ),
+                self._channels,
             )
 
-    def scale_signs(self) -> list[Tensor]:
-        """cᵢ = sign(γ₀,ᵢ) of every layer, detached, float32; ones without an affine."""
+    def scale_signs(self) -> Tensor:
+        """cᵢ = sign(γ₀,ᵢ) of all layers, ``(ΣC,)`` float32, detached; ones without an affine."""
         self._follow_device()
-        signs = []
-        for norm, secret in zip(self._norms, self.secrets, strict=True):
-            scale = getattr(norm, "weight", None)
-            ones = torch.ones(len(secret.bits), device=self._device)
-            signs.append(ones if scale is None else scale.detach().float().sign())
-        return signs
+        with torch.no_grad():
+            return torch.cat(
+                [
+                    ones if (scale := getattr(norm, "weight", None)) is None else scale.float()
+                    for norm, ones in zip(self._norms, self._ones, strict=True)
+                ]
+            ).sign()
 
-    def signed_bits(self) -> list[Tensor]:
-        """bᵢ cᵢ of every layer: what the readings are pushed towards."""
-        pairs = zip(self.scale_signs(), self.secrets, strict=True)
-        return [sign * secret.bits for sign, secret in pairs]
+    def signed_bits(self) -> Tensor:
+        """bᵢ cᵢ of all layers, ``(ΣC,)``: what the readings are pushed towards; 0 for no bit."""
+        return self.scale_signs() * self._bits
+
+    def affine(self, readings: Readings) -> list[tuple[Tensor, Tensor]]:
+        """The private scale and bias (γ₁, β₁) of every layer, each ``(C,)``, float32."""
+        with torch.autocast(self._device.type, enabled=False):
+            signs = self.scale_signs()
+            gamma, beta = self._bank(signs * readings.flat)
+        sizes = list(self._channels)
+        return list(zip(torch.split(signs * gamma, sizes), torch.split(beta, sizes), strict=True))
+
+    def call(self, readings: Readings | None = None) -> PrivateCall:
+        """Prepare a private call on the present weights.
+
+        Args:
+            readings: those of the present weights, when the caller has them already.
+        """
+        affine = self.affine(readings or self.readings())
+        named = {target.norm: pair for target, pair in zip(self.targets, affine, strict=True)}
+        replaced = [
+            ReplacedNorm(name, module, kind, named.get(name), self.statistics.get(name))
+            for name, (module, kind) in self._replaced.items()
+        ]
+        return PrivateCall(self.host, replaced, self.calls, self._other_buffers)
 
     def __call__(self, inputs: Any, readings: Readings | None = None) -> Any:
         """Run the private branch.
@@ -137,77 +172,23 @@ class PrivateBranch:
             The host's parameters, buffers, hooks, modes and the random state are afterwards what
             they were, also when the forward raises.
         """
-        readings = readings or self.readings()
-        seen: Counter[str] = Counter()
-        args, kwargs = as_call(inputs)
-        with (
-            preserved_rng(self.host.parameters()),
-            self._other_buffers(),
-            replaced_forwards(self._forwards(readings, seen)),
-        ):
-            output = self.host(*args, **kwargs)
-        for name, expected in self.calls.items():
-            if seen[name] < expected:
-                raise HostError(
-                    f"{name} ran {seen[name]} times in the private call, {expected} when the "
-                    "passport was issued: the host skips it (a fused or compiled path, or layer "
-                    "drop); exclude it from the plan or turn that path off"
-                )
-        return output
-
-    def _forwards(
-        self, readings: Readings, seen: Counter[str]
-    ) -> dict[nn.Module, Callable[..., Any]]:
-        affine = {}
-        with torch.autocast(self._device.type, enabled=False):
-            for ordinal, (target, sign) in enumerate(
-                zip(self.targets, self.scale_signs(), strict=True)
-            ):
-                gamma, beta = self.heads[ordinal](sign * readings.layers[ordinal])
-                affine[target.norm] = sign * gamma, beta
-        forwards: dict[nn.Module, Callable[..., Any]] = {}
-        for name, (module, kind) in self._replaced.items():
-            own = (getattr(module, "weight", None), getattr(module, "bias", None))
-            scale, bias = _like(own, affine[name]) if name in affine else own
-            forwards[module] = _private_forward(
-                module, kind, scale, bias, self.statistics.get(name), name, seen
-            )
-        return forwards
+        return self.call(readings)(inputs)
 
     def _follow_device(self) -> None:
         """Move the secrets to where the host now is."""
         device = self.host.get_parameter(self.targets[0].weight).device
-        if device == self._device:
-            return
+        if device != self._device:
+            self._place(device)
+
+    def _place(self, device: torch.device) -> None:
         self._device = device
         self.heads.to(device)
         self.secrets = [secret.to(device) for secret in self.secrets]
         for statistics in self.statistics.values():
             statistics.to(device)
-
-
-def _private_forward(
-    module: nn.Module,
-    kind: NormKind,
-    scale: Tensor | None,
-    bias: Tensor | None,
-    statistics: RunningStatistics | None,
-    name: str,
-    seen: Counter[str],
-) -> Callable[..., Tensor]:
-    def forward(x: Tensor) -> Tensor:
-        seen[name] += 1
-        return kind.apply(module, x, scale, bias, statistics)
-
-    return forward
-
-
-def _like(
-    own: tuple[Tensor | None, Tensor | None], affine: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Cast the private affine to the dtype of the layer's own, if it has one."""
-    dtype = affine[0].dtype if own[0] is None else own[0].dtype
-    return affine[0].to(dtype), affine[1].to(dtype)
+        self._bits = torch.cat([secret.bits for secret in self.secrets]).float()
+        self._ones = [torch.ones(size, device=device) for size in self._channels]
+        self._bank = HeadBank(list(self.heads), self._channels)
 
 
 def _checked_norm(host: nn.Module, target: Target) -> nn.Module:

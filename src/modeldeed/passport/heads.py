@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from modeldeed.errors import OptionError
 from modeldeed.streams import KeyStream
 
-__all__ = ["HEADS", "Head", "make_head"]
+__all__ = ["HEADS", "Head", "KeyedHead", "keyed_affine", "make_head"]
 
 _SLOPE = 0.01
 _TINY = 1e-12
@@ -99,9 +99,28 @@ class KeyedHead(nn.Module):
 
     def forward(self, readings: Tensor) -> tuple[Tensor, Tensor]:
         """Return (γ₁, β₁)."""
-        unit = readings * (readings.square().mean(1, keepdim=True) + _TINY).rsqrt()
-        gamma, beta = 0.5 * torch.tanh(_two_layers(unit, self.inner, self.outer))
-        return self.sign * (1 + gamma), beta
+        gamma, beta = keyed_affine(readings, self.inner, self.outer, self.sign)
+        return gamma, beta
+
+
+def keyed_affine(
+    readings: Tensor, inner: Tensor, outer: Tensor, sign: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The keyed head's formula, for one layer or for stacked ones of the same width.
+
+    Args:
+        readings: r_γ and r_β, ``(*, 2, C)``.
+        inner: first weights of h, ``(*, H, C)``.
+        outer: second weights of h, ``(*, C, H)``.
+        sign: s, ``(*, C)``.
+
+    Returns:
+        γ₁ and β₁, each ``(*, C)``.
+    """
+    unit = readings * (readings.square().mean(-1, keepdim=True) + _TINY).rsqrt()
+    hidden = nn.functional.leaky_relu(unit @ inner.mT, _SLOPE)
+    gamma, beta = (0.5 * torch.tanh(hidden @ outer.mT)).unbind(-2)
+    return sign * (1 + gamma), beta
 
 
 def _two_layers(r: Tensor, inner: Tensor, outer: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -21,12 +22,13 @@ from modeldeed.errors import HostError
 from modeldeed.owner import Owner
 from modeldeed.passport import files
 from modeldeed.passport.branch import PrivateBranch, Readings
+from modeldeed.passport.early import resolved
 from modeldeed.passport.manifest import Manifest
 from modeldeed.passport.plan import PLANNER_VERSION, Plan, Selector, make_plan
 from modeldeed.passport.reach import as_call
 from modeldeed.passport.reading import load_layers, read_signature
 from modeldeed.passport.signature import hinge, reachable_margin
-from modeldeed.passport.step import Split, TrainingRule, batch_size, portion
+from modeldeed.passport.step import TrainingRule, batch_size, portion
 from modeldeed.results import SignatureEvidence
 from modeldeed.statistics import Budget
 from modeldeed.suspects import open_weights
@@ -77,6 +79,12 @@ class Passport:
         self._key = manifest.model_key(owner)
         self.branch = PrivateBranch(
             host, manifest.anchor.targets, self._key, manifest.anchor.passport, manifest.calls
+        )
+        self._reachable = torch.cat(
+            [
+                torch.full((target.channels,), reachable_margin(torch.inf, target.fan))
+                for target in self.branch.targets
+            ]
         )
 
     @staticmethod
@@ -202,15 +210,10 @@ class Passport:
             OptionError: the batch's tensors differ in their first dimension.
             HostError: a planned norm was skipped.
         """
-        public, private, _ = self._joint(inputs, self.branch.readings())
-        return public, private
-
-    def _joint(self, inputs: Any, readings: Readings) -> tuple[Any, Any, Split]:
         total = batch_size(inputs)
         split = self.training.split(total)
         public = self._public(portion(inputs, split.public, total))
-        private = self.branch(portion(inputs, split.private, total), readings)
-        return public, private, split
+        return public, self.branch(portion(inputs, split.private, total))
 
     def _public(self, inputs: Any) -> Any:
         args, kwargs = as_call(inputs)
@@ -235,23 +238,31 @@ class Passport:
         self.steps += 1
         if not due:
             return loss(self._public(inputs), targets)
-        readings = self.branch.readings()
-        signature = self.training.signature_weight * self._hinge(readings)
-        if alternating:
-            private = loss(self.branch(inputs, readings), targets)
-            return self.training.private_weight * private + signature
         total = batch_size(inputs)
-        public, private, split = self._joint(inputs, readings)
-        private_loss = loss(private, portion(targets, split.private, total))
-        public_loss = loss(public, portion(targets, split.public, total))
-        return public_loss + self.training.private_weight * private_loss + signature
+        split = self.training.split(total)
+        # Private first: its graph is gone before the public one grows.
+        marking = self._marking_loss(
+            portion(inputs, split.private, total), portion(targets, split.private, total), loss
+        )
+        if alternating:
+            return marking
+        public = self._public(portion(inputs, split.public, total))
+        return loss(public, portion(targets, split.public, total)) + marking
+
+    def _marking_loss(self, inputs: Any, targets: Any, loss: Loss) -> Tensor:
+        """What marking adds to a step's loss: private_weight · L(private) + λ · hinge."""
+        readings = self.branch.readings()
+        call = self.branch.call(readings)
+        private = self.training.private_weight * loss(call(inputs), targets)
+        marking = private + self.training.signature_weight * self._hinge(readings)
+        return resolved(marking, call.again()) if self.training.early else marking
 
     def signature_loss(self) -> Tensor:
         """The mean hinge of all signature bits, a scalar ≥ 0, for training loops of your own."""
         return self._hinge(self.branch.readings())
 
     def _hinge(self, readings: Readings) -> Tensor:
-        margins = [reachable_margin(self.training.margin, t.fan) for t in self.branch.targets]
+        margins = self._reachable.to(readings.flat).clamp_max(self.training.margin)
         return hinge(readings.gamma, self.branch.signed_bits(), margins)
 
     def signature(self) -> SignatureEvidence:

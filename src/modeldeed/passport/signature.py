@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from modeldeed.anchor import Target
+from modeldeed.passport.arithmetic import laid_out_like
 from modeldeed.streams import KeyStream
 
 __all__ = [
@@ -49,6 +50,11 @@ class LayerSecrets:
     def to(self, device: torch.device) -> LayerSecrets:
         """The same on a device."""
         return LayerSecrets(self.passports.to(device), self.bits.to(device))
+
+    def laid_out_like(self, weight: Tensor) -> Tensor:
+        """The passports in the memory layout of their weight; kept so for the next time."""
+        self.passports = laid_out_like(weight, self.passports)
+        return self.passports
 
 
 def passport_rows(
@@ -132,24 +138,20 @@ def reachable_margin(margin: float, fan: int) -> float:
     return min(margin, 0.75 * math.sqrt(fan))
 
 
-def hinge(readings: list[Tensor], signed_bits: list[Tensor], margins: list[float]) -> Tensor:
+def hinge(readings: Tensor, signed_bits: Tensor, margins: Tensor) -> Tensor:
     """The signature loss: the mean over all bits of max(0, m − bᵢ cᵢ rᵢ).
 
     Args:
-        readings: r_γ of each layer, shape ``(C,)``.
-        signed_bits: bᵢ cᵢ of each layer, shape ``(C,)``; 0 leaves a channel out.
-        margins: m of each layer, in standard deviations of an unrelated weight.
+        readings: r_γ of all layers, ``(ΣC,)``.
+        signed_bits: bᵢ cᵢ, ``(ΣC,)``; 0 leaves a channel out.
+        margins: m of each channel's layer, ``(ΣC,)``, in standard deviations of an unrelated
+            weight.
 
     Returns:
         A scalar ≥ 0.
     """
-    short = torch.cat(
-        [
-            (margin - sign * r).clamp_min(0) * (sign != 0)
-            for margin, sign, r in zip(margins, signed_bits, readings, strict=True)
-        ]
-    )
-    return short.sum() / torch.cat(signed_bits).count_nonzero().clamp_min(1)
+    short = (margins - signed_bits * readings).clamp_min(0) * (signed_bits != 0)
+    return short.sum() / signed_bits.count_nonzero().clamp_min(1)
 
 
 def _without(shape: tuple[int, ...], axis: int) -> list[int]:

@@ -44,6 +44,9 @@ class TrainingRule:
             layers are asked for at most three quarters of what their few weights can reach.
         signature_weight: λ, weight of the signature loss.
         private_weight: weight of the private branch's loss.
+        early: compute the private gradients within `Passport.joint_loss`, before the public
+            forward: the two graphs never live at once. False keeps both until the backward, as
+            differentiating twice needs.
 
     Raises:
         OptionError: a field is out of range.
@@ -55,6 +58,7 @@ class TrainingRule:
     margin: float = 5.0
     signature_weight: float = 4.0
     private_weight: float = 0.5
+    early: bool = True
 
     def __post_init__(self) -> None:
         if self.schedule not in get_args(Schedule):
