@@ -44,6 +44,8 @@ class TrainingRule:
             layers are asked for at most three quarters of what their few weights can reach.
         signature_weight: λ, weight of the signature loss.
         private_weight: weight of the private branch's loss.
+        warmup: steps over which the weight of both marking losses rises from nothing to its full
+            value; 0 starts with the full weight.
         early: compute the private gradients within `Passport.joint_loss`, before the public
             forward: the two graphs never live at once. False keeps both until the backward, as
             differentiating twice needs.
@@ -58,6 +60,7 @@ class TrainingRule:
     margin: float = 5.0
     signature_weight: float = 4.0
     private_weight: float = 0.5
+    warmup: int = 0
     early: bool = True
 
     def __post_init__(self) -> None:
@@ -69,9 +72,15 @@ class TrainingRule:
             raise OptionError(f"share is in (0, 1], got {self.share}")
         if self.interval < 1:
             raise OptionError(f"interval is at least 1, got {self.interval}")
+        if self.warmup < 0:
+            raise OptionError(f"warmup is a number of steps ≥ 0, got {self.warmup}")
         for name in ("margin", "signature_weight", "private_weight"):
             if not (math.isfinite(value := getattr(self, name)) and value >= 0):
                 raise OptionError(f"{name} is a finite number ≥ 0, got {value}")
+
+    def strength(self, step: int) -> float:
+        """The factor of both marking losses in a step, in (0, 1]."""
+        return min(1.0, (step + 1) / (self.warmup + 1))
 
     def due(self, step: int) -> bool:
         """Tell whether the private branch and the signature take part in a step."""
