@@ -234,7 +234,7 @@ class Passport:
             OptionError: the batch cannot be split.
             HostError: a planned norm was skipped.
         """
-        due, alternating = self.training.due(self.steps), self.training.schedule == "alternate"
+        due, strength = self.training.due(self.steps), self.training.strength(self.steps)
         self.steps += 1
         if not due:
             return loss(self._public(inputs), targets)
@@ -244,7 +244,9 @@ class Passport:
         marking = self._marking_loss(
             portion(inputs, split.private, total), portion(targets, split.private, total), loss
         )
-        if alternating:
+        if strength < 1:
+            marking = strength * marking
+        if self.training.schedule == "alternate":
             return marking
         public = self._public(portion(inputs, split.public, total))
         return loss(public, portion(targets, split.public, total)) + marking
