@@ -21,6 +21,7 @@ from modeldeed import Passport, TrainingRule
 from modeldeed.data import Dataset
 from modeldeed.passport.passport import DEFAULT_HEAD
 from modeldeed.passport.private_check import check_branch
+from modeldeed.passport.step import Schedule
 from modeldeed.training import accuracy, train
 
 __all__ = ["GROUPS", "Variant", "ablations"]
@@ -49,8 +50,12 @@ class Variant:
         return asdict(self)
 
 
-def _schedule(share: float, interval: int, schedule: str = "pair") -> Variant:
-    rule = TrainingRule(schedule=schedule, share=share, interval=interval)  # type: ignore[arg-type]
+def _schedule(
+    share: float, interval: int, schedule: Schedule = "pair", *, signature_weight: float
+) -> Variant:
+    rule = TrainingRule(
+        schedule=schedule, share=share, interval=interval, signature_weight=signature_weight
+    )
     return Variant(name=f"{schedule}, share {share:g}, every {interval}", rule=rule)
 
 
@@ -58,19 +63,19 @@ def _rule(name: str, **changed: float) -> Variant:
     return Variant(name=name, rule=replace(TrainingRule(), **changed))  # type: ignore[arg-type]
 
 
+_BOTH = TrainingRule(schedule="both", signature_weight=1)
+
+# Where the branch is due more often, the signature weighs less: the pull over time is the same.
 GROUPS: dict[str, tuple[Variant, ...]] = {
     "schedule": (
-        Variant(name="default"),
-        _schedule(1, 4),
-        _schedule(1, 8),
-        _schedule(0.5, 4),
-        _schedule(0.125, 1),
-        _schedule(1, 12),
-        _schedule(1, 16),
-        _schedule(1, 32),
-        _schedule(0.125, 1, "reuse"),
-        Variant(name="alternate", rule=TrainingRule(schedule="alternate")),
-        Variant(name="both, as published", rule=TrainingRule(schedule="both", interval=1)),
+        Variant(name="default: pair, share 1, every 8"),
+        _schedule(1, 4, signature_weight=4),
+        _schedule(1, 16, signature_weight=16),
+        _schedule(0.5, 4, signature_weight=4),
+        _schedule(0.125, 1, signature_weight=1),
+        _schedule(0.125, 1, "reuse", signature_weight=1),
+        Variant(name="alternate", rule=TrainingRule(schedule="alternate", signature_weight=2)),
+        Variant(name="both, as published", rule=_BOTH),
     ),
     "head": tuple(
         Variant(name=f"head {head}", head=head) for head in ("keyed-everywhere", "learned", "skip")
@@ -78,8 +83,8 @@ GROUPS: dict[str, tuple[Variant, ...]] = {
     "loss": (
         _rule("margin 3", margin=3),
         _rule("margin 8", margin=8),
-        _rule("signature weight 1", signature_weight=1),
-        _rule("signature weight 16", signature_weight=16),
+        _rule("signature weight 2", signature_weight=2),
+        _rule("signature weight 32", signature_weight=32),
         _rule("private weight 0.25", private_weight=0.25),
         _rule("private weight 1", private_weight=1),
         _rule("warm-up of 200 steps", warmup=200),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from modeldeed import Owner, Passport, TrainingRule
 from modeldeed.errors import OptionError
@@ -21,8 +24,7 @@ def test_pair_gives_everything_public_and_a_rounded_up_share_private(
     split = TrainingRule(share=share).split(samples)
     taken = split.private[1]
     assert split.public == (0, samples)
-    assert share * samples <= taken < share * samples + 1
-    assert 1 <= taken <= samples
+    assert taken == min(samples, max(2, math.ceil(share * samples)))
 
 
 @given(share=st.floats(0.01, 0.9), samples=st.integers(20, 500))
@@ -33,9 +35,30 @@ def test_reuse_parts_the_batch(share: float, samples: int) -> None:
     assert split.public[1] == samples
 
 
+@pytest.mark.parametrize("schedule", ["pair", "reuse"])
+@pytest.mark.parametrize("samples", [4, 5, 33])
+def test_a_small_last_batch_still_has_batch_statistics(schedule: str, samples: int) -> None:
+    host = nn.Sequential(nn.Linear(12, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 4))
+    x, y = torch.randn(samples, 12), torch.arange(samples) % 4
+    rule = TrainingRule(schedule=schedule, share=0.03)
+    passport = Passport.issue(host, Owner(bytes(32)), example=x, training=rule)
+    assert torch.isfinite(passport.joint_loss(x, y))  # one sample would be refused by torch
+    assert passport.joint(x)[1].shape == (2, 4)
+
+
 def test_reuse_of_everything_is_refused() -> None:
     with pytest.raises(OptionError, match="leaves none of 3 samples"):
         TrainingRule(schedule="reuse", share=0.9).split(3)
+
+
+def test_reuse_needs_a_share() -> None:
+    with pytest.raises(OptionError, match="give it a share < 1"):
+        TrainingRule(schedule="reuse")
+
+
+def test_the_weight_rises_over_the_warmup() -> None:
+    assert [TrainingRule().strength(step) for step in (0, 5)] == [1, 1]
+    assert [TrainingRule(warmup=3).strength(step) for step in range(5)] == [0.25, 0.5, 0.75, 1, 1]
 
 
 def test_due_steps() -> None:
@@ -53,7 +76,7 @@ def test_due_steps() -> None:
     [
         {"schedule": "sometimes"}, {"share": 0.0}, {"share": 1.1}, {"share": float("nan")},
         {"interval": 0}, {"margin": -1.0}, {"signature_weight": float("nan")},
-        {"private_weight": float("inf")},
+        {"private_weight": float("inf")}, {"warmup": -1},
     ],
 )  # fmt: skip
 def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:

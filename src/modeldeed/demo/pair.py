@@ -13,15 +13,10 @@ from modeldeed.data import Dataset
 from modeldeed.demo.result import EpochRecord
 from modeldeed.models import resnet_small
 from modeldeed.owner import Owner
-from modeldeed.passport import Passport, TrainingRule
+from modeldeed.passport import Passport
 from modeldeed.training import Recipe, accuracy, side_by_side, train
 
 __all__ = ["Pair", "fresh_model", "time_ratio", "train_pair"]
-
-
-# As many private samples as by default, in larger and rarer pieces: on a network this small
-# the cost of a step hardly depends on the number of samples in it.
-_RULE = TrainingRule(share=0.75, interval=6)
 
 
 @dataclass(frozen=True)
@@ -70,7 +65,6 @@ def train_pair(
         example=dataset.x_train[:4],
         label="demo",
         classes=dataset.classes,
-        training=_RULE,
     )
     recipe = Recipe(epochs=epochs, seed=seed)
     without = train(plain, dataset, recipe)

@@ -39,7 +39,8 @@ class TrainingRule:
             ``"reuse"``: those samples private *instead*; ``"alternate"``: whole batches in turn,
             as in the paper; ``"both"``: every sample through both, as in the released code.
         share: part of the batch that the private branch gets under pair and reuse, in (0, 1].
-        interval: it gets it every so many steps; so does the signature loss.
+        interval: it gets it every so many steps; so does the signature loss. A longer interval
+            wants a proportionally larger ``signature_weight``.
         margin: m of the signature hinge, in standard deviations of an unrelated weight; thin
             layers are asked for at most three quarters of what their few weights can reach.
         signature_weight: λ, weight of the signature loss.
@@ -55,10 +56,10 @@ class TrainingRule:
     """
 
     schedule: Schedule = "pair"
-    share: float = 0.5
-    interval: int = 4
+    share: float = 1.0
+    interval: int = 8
     margin: float = 5.0
-    signature_weight: float = 4.0
+    signature_weight: float = 8.0
     private_weight: float = 0.5
     warmup: int = 0
     early: bool = True
@@ -70,6 +71,8 @@ class TrainingRule:
             )
         if not 0 < self.share <= 1:
             raise OptionError(f"share is in (0, 1], got {self.share}")
+        if self.schedule == "reuse" and self.share == 1:
+            raise OptionError("reuse takes the share from the public branch; give it a share < 1")
         if self.interval < 1:
             raise OptionError(f"interval is at least 1, got {self.interval}")
         if self.warmup < 0:
@@ -103,6 +106,10 @@ class TrainingRule:
             OptionError: under reuse nothing would be left public.
         """
         taken = math.ceil(self.share * samples)
+        # Batch statistics of one sample are none: torch refuses them where nothing else is
+        # averaged over. Under reuse the public branch needs its two as well.
+        if samples >= (4 if self.schedule == "reuse" else 2):
+            taken = max(taken, 2)
         if self.schedule == "pair":
             return Split((0, samples), (0, taken))
         if self.schedule == "reuse":

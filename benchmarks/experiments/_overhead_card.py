@@ -1,0 +1,100 @@
+"""The metrics of an overhead card, and the card as Markdown."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from benchmarks.cards import Card
+from benchmarks.markdown import table
+
+__all__ = ["Overhead", "Precision", "Variant", "render"]
+
+_Positive = Annotated[float, Field(gt=0)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Variant(_Record):
+    """One schedule.
+
+    Attributes:
+        name: how the table calls it.
+        share: part of the batch that goes through the private branch when it is due.
+        interval: steps from one due step to the next.
+        training_time_ratio: marked over plain, the median over repeats.
+        time_ratios: of every repeat.
+        peak_memory_ratio: marked over plain, of two steps in a process of their own.
+        peak_bytes: of the marked one.
+    """
+
+    name: str
+    share: float
+    interval: int
+    training_time_ratio: _Positive
+    time_ratios: tuple[_Positive, ...]
+    peak_memory_ratio: _Positive
+    peak_bytes: int
+
+
+class Precision(_Record):
+    """All schedules on one network.
+
+    Attributes:
+        net: its name.
+        batch: samples per step.
+        repeats: cycles of steps timed.
+        plain_step_seconds: median seconds of a plain step.
+        plain_peak_bytes: peak memory of plain training.
+        training_time_ratio: of the default schedule.
+        peak_memory_ratio: of the default schedule.
+        published_schedule_time_ratio: of every sample through both branches in every step.
+        variants: every schedule.
+    """
+
+    net: str
+    batch: int
+    repeats: int
+    plain_step_seconds: _Positive
+    plain_peak_bytes: int
+    training_time_ratio: _Positive
+    peak_memory_ratio: _Positive
+    published_schedule_time_ratio: _Positive
+    variants: tuple[Variant, ...]
+
+
+class Overhead(_Record):
+    """The metrics of an overhead card."""
+
+    nets: tuple[Precision, ...]
+
+
+def render(card: Card) -> str:
+    """An overhead card as Markdown."""
+    nets = Overhead.model_validate(card.metrics).nets
+    rows = [
+        [
+            f"{net.net}: {variant.name}",
+            f"{variant.training_time_ratio:.2f}×",
+            f"{min(variant.time_ratios):.2f} – {max(variant.time_ratios):.2f}",
+            f"{variant.peak_memory_ratio:.2f}×",
+        ]
+        for net in nets
+        for variant in net.variants
+    ]
+    plain = "; ".join(
+        f"{net.net}: a plain step of {net.batch} samples takes {net.plain_step_seconds:.3f} s and "
+        f"{net.plain_peak_bytes / 2**20:.0f} MiB"
+        for net in nets
+    )
+    return "\n\n".join(
+        [
+            table(("schedule", "time", "lowest – highest", "peak memory"), rows),
+            f"Marked over plain. {plain}. Time: cycles of 16 steps that take turns step by step in "
+            "one process, the median over the repeats. Memory: the rise of resident memory over "
+            "two steps in a process of their own, model and optimizer included.",
+        ]
+    )
