@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from modeldeed.anchor import Anchor, PassportRule, Target, architecture_digest, seed_commitment
+from modeldeed.anchor import (
+    Anchor,
+    MessageRule,
+    PassportRule,
+    Target,
+    architecture_digest,
+    message_commitment,
+    seed_commitment,
+)
 from modeldeed.digests import joined
 from modeldeed.errors import EvidenceError, OptionError
 from modeldeed.owner import Owner
@@ -118,6 +126,8 @@ CHANGES: list[dict[str, Any]] = [
     {"passport": PassportRule(head="learned")},
     {"passport": PassportRule(head="keyed", rows="shared")},
     {"targets": (Target(**TARGET), Target(**{**TARGET, "norm": "n2", "weight": "w2"}))},
+    {"message": MessageRule(size=4, commitment="5" * 64)},
+    {"message": MessageRule(size=5, commitment="5" * 64)},
 ]
 TARGET_CHANGES: list[dict[str, Any]] = [
     {"norm": "norm2"},
@@ -158,7 +168,7 @@ def test_a_changed_field_gives_another_key(owner: Owner, change: dict[str, Any])
 
 
 def test_every_field_is_among_the_changes() -> None:
-    fixed = {"format", "identity", "seed_commitment", "triggers", "plugin", "message", "authority"}
+    fixed = {"format", "identity", "seed_commitment", "triggers", "plugin", "authority"}
     assert {name for change in CHANGES for name in change} == set(Anchor.model_fields) - fixed
     changed = {name for change in TARGET_CHANGES for name in change}
     assert changed == set(Target.model_fields)
@@ -207,6 +217,37 @@ def test_a_claim_of_another_owner_keeps_everything_else(owner: Owner, stranger: 
     assert claimed == made(stranger)
 
 
+# --- the message's commitment ---
+
+
+def test_the_message_commitment_is_bound_to_message_seed_and_identity(
+    owner: Owner, stranger: Owner
+) -> None:
+    seed, public = owner.seed("model"), owner.identity.public_key
+    salt = slow_hkdf(seed, b"", b"ssalt", b"smessage")
+    preimage = joined(b"modeldeed/v1/commitment", b"message", salt, public, b"Acme")
+    made_of = message_commitment(b"Acme", seed, public)
+    assert made_of == hashlib.sha256(preimage).hexdigest()
+    others = {
+        message_commitment(b"Acme2", seed, public),
+        message_commitment(b"Acme", owner.seed("other"), public),
+        message_commitment(b"Acme", seed, stranger.identity.public_key),
+    }
+    assert len(others | {made_of}) == 4
+
+
+def test_only_the_committed_message_opens(owner: Owner) -> None:
+    seed, public = owner.seed("model"), owner.identity.public_key
+    commitment = message_commitment(b"Acme", seed, public)
+    anchor = made(owner, message=MessageRule(size=4, commitment=commitment))
+    assert anchor.commits_to(b"Acme", seed)
+    assert not anchor.commits_to(b"Acmf", seed)
+    assert not anchor.commits_to(b"Acme", owner.seed("other"))
+    assert not made(owner).commits_to(b"Acme", seed)
+    lying = made(owner, message=MessageRule(size=5, commitment=commitment))
+    assert not lying.commits_to(b"Acme", seed)
+
+
 # --- strictness ---
 
 
@@ -229,6 +270,11 @@ def test_a_round_trip_keeps_the_anchor(owner: Owner) -> None:
         {"format": "modeldeed-anchor/v2"},
         {"triggers": {}},
         {"message": "later"},
+        {"message": {"size": 0, "commitment": "5" * 64}},
+        {"message": {"size": 161, "commitment": "5" * 64}},
+        {"message": {"size": 4, "commitment": "5" * 63}},
+        {"message": {"size": 4, "commitment": "5" * 64, "code": "words-rs/v2"}},
+        {"message": {"size": 4, "commitment": "5" * 64, "text": "Acme"}},
         {"classes": [1]},
         {"excluded": [""]},
         {"passport": {"head": "keyed", "reading": "coloured/v1"}},

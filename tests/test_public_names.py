@@ -12,6 +12,7 @@ import modeldeed
 from modeldeed.errors import MissingExtraError
 
 PUBLIC = [
+    "EmbedReport",
     "JudgeData",
     "ModelDeedError",
     "Owner",

@@ -19,8 +19,10 @@ from modeldeed.statistics import (
     log_binomial_tail,
     match_interval,
     randomized_p_value,
+    randomized_p_values,
     rank_p_value,
     required_matches,
+    uniformity_p_value,
 )
 
 UNANCHORED = Budget()
@@ -252,3 +254,55 @@ def test_the_rank_is_uniform_when_owner_and_decoys_are_alike() -> None:
     ranks = [rank_p_value(row[0], row[1:].tolist()) for row in random.normal(size=(4000, 10))]
     counted = np.bincount(np.round(np.array(ranks) * 10).astype(int), minlength=11)[1:]
     assert ((counted - 400) ** 2 / 400).sum() < 27.9
+
+
+# --- many randomized p-values ---
+
+
+def test_many_randomized_p_values_are_the_single_ones_with_recorded_draws() -> None:
+    matches = [0, 3, 5, 5, 8]
+    found = randomized_p_values(matches, 8, seed=11)
+    assert found == randomized_p_values(matches, [8] * 5, seed=11)
+    assert found != randomized_p_values(matches, 8, seed=12)
+    for count, p in zip(matches, found, strict=True):
+        above = float(exact_tail(count + 1, 8))
+        at = math.comb(8, count) / 2**8
+        uniform = (p - above) / at
+        assert 0 < uniform < 1
+        assert p == pytest.approx(randomized_p_value(count, 8, uniform))
+    assert found[2] != found[3]  # one draw for each, also where counts are equal
+
+
+def test_randomized_p_values_of_differing_trials_are_uniform() -> None:
+    """Power: the same counts held against the largest number of trials are rejected."""
+    random = np.random.default_rng(5)
+    trials = random.integers(100, 200, 4000).tolist()
+    matches = random.binomial(trials, 0.5).tolist()
+    assert uniformity_p_value(randomized_p_values(matches, trials, seed=1)) > 0.01
+    wrong = randomized_p_values(matches, 200, seed=1)
+    assert uniformity_p_value(wrong) < 1e-300
+    assert uniformity_p_value(wrong, one_sided=True) > 0.99  # too large, which is allowed there
+
+
+def test_the_one_sided_test_rejects_p_values_that_are_too_small() -> None:
+    small = simulated(0.51, randomized=True)
+    assert uniformity_p_value(small, one_sided=True) < 1e-20
+    large = simulated(0.49, randomized=True)
+    assert uniformity_p_value(large) < 1e-20
+    assert uniformity_p_value(large, one_sided=True) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("matches", "trials", "told"),
+    [([9], 8, "0 … 8, got 9"), ([-1], 8, "got -1"), ([1, 2], [3], "2 counts .* but 1")],
+)
+def test_impossible_lists_of_counts_are_refused(
+    matches: list[int], trials: int | list[int], told: str
+) -> None:
+    with pytest.raises(OptionError, match=told):
+        randomized_p_values(matches, trials, seed=0)
+
+
+def test_no_p_values_are_not_tested() -> None:
+    with pytest.raises(OptionError, match="at least one"):
+        uniformity_p_value([])

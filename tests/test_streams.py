@@ -90,6 +90,23 @@ def test_signs_are_bits_from_the_least_significant_one() -> None:
     assert found.flatten().tolist() == expected
 
 
+@pytest.mark.parametrize("start", [0, 1, 63, 64, 65, 200, 299])
+def test_a_stream_can_be_read_from_any_byte(start: int) -> None:
+    stream = KeyStream(KEY, "bytes", 3)
+    stream.read(7)
+    assert stream.at(start).read(300 - start) == slow_bytes(300, "bytes", 3)[start:]
+    assert stream.read(5) == slow_bytes(12, "bytes", 3)[7:], "the first reader stays where it was"
+
+
+def test_a_stream_ends_where_its_counter_does() -> None:
+    last = 64 * (2**32 - 1)
+    subkey = slow_derive(KEY, "stream", "far")
+    assert KeyStream(KEY, "far").at(last).read(64) == block(subkey, 2**32 - 1)
+    for start in (-1, last + 64):
+        with pytest.raises(OptionError, match="start must be in"):
+            KeyStream(KEY, "far").at(start)
+
+
 @pytest.mark.parametrize("bound", [1, 2, 10, 2**31 + 1, 2**32 - 1, 2**32])
 def test_integers_come_by_rejection(bound: int) -> None:
     data = slow_bytes(4 * 200, "integers")

@@ -93,8 +93,8 @@ def render(card: Card) -> str:
     return "\n\n".join(
         [
             table(("schedule", "time", "lowest – highest", "peak memory"), rows),
-            f"Marked over plain. {plain}. Time: cycles of 16 steps that take turns step by step in "
-            "one process, the median over the repeats. Memory: the rise of resident memory over "
+            f"Marked over plain. {plain}. Time: whole intervals of steps that take turns in one "
+            "process, the median over the repeats. Memory: the rise of resident memory over "
             "two steps in a process of their own, model and optimizer included.",
         ]
     )

@@ -56,7 +56,11 @@ class Net:
 
 NETS: dict[str, tuple[Net, ...]] = {
     "quick": (Net(width=16, bfloat16=False, repeats=7),),
-    "standard": (Net(width=64, bfloat16=False), Net(width=64, bfloat16=True)),
+    "standard": (
+        Net(width=64, bfloat16=True, repeats=7),
+        Net(width=32, bfloat16=False, repeats=7),
+        Net(width=64, bfloat16=False, repeats=7),
+    ),
     "full": (
         Net(width=64, bfloat16=False, repeats=25),
         Net(width=64, bfloat16=True, repeats=25),
@@ -117,7 +121,7 @@ def _measure(net: Net, run: Run) -> Values:
         net=net.name,
         batch=net.batch,
         repeats=net.repeats,
-        plain_step_seconds=median(plain) / _CYCLE,
+        plain_step_seconds=median(plain),
         plain_peak_bytes=memory["plain"],
         training_time_ratio=by_name["default"].training_time_ratio,
         peak_memory_ratio=by_name["default"].peak_memory_ratio,
@@ -128,10 +132,16 @@ def _measure(net: Net, run: Run) -> Values:
 
 # A whole number of every rule's intervals, so that each repeat holds its due steps in proportion.
 _CYCLE = 16
+_FEWEST = 4
+
+
+def _steps(rule: TrainingRule | None) -> int:
+    """Steps of a rule in a cycle; one that is due in every step shows its cost in a few."""
+    return _CYCLE if rule is None else max(_FEWEST, rule.interval)
 
 
 def _interleaved_seconds(net: Net, run: Run) -> dict[str, list[float]]:
-    """Seconds of a cycle of steps, for every rule and repeat; the rules take turns step by step."""
+    """Mean seconds of a step, for every rule and repeat; the rules take turns step by step."""
     trainers = {name: Trainer(net, rule, run.device) for name, rule in _RULES.items()}
     for trainer in trainers.values():
         trainer.step()
@@ -139,12 +149,13 @@ def _interleaved_seconds(net: Net, run: Run) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {name: [] for name in trainers}
     for repeat in range(net.repeats):
         spent = dict.fromkeys(trainers, 0.0)
-        for _ in range(_CYCLE):
+        for turn in range(_CYCLE):
             for name, trainer in trainers.items():
-                spent[name] += trainer.step()
+                if turn % (_CYCLE // _steps(_RULES[name])) == 0:
+                    spent[name] += trainer.step()
         for name, total in spent.items():
-            seconds[name].append(total)
-        ratio = spent["default"] / spent["plain"]
+            seconds[name].append(total / _steps(_RULES[name]))
+        ratio = seconds["default"][-1] / seconds["plain"][-1]
         run.say(f"  repeat {repeat + 1}/{net.repeats}: default at {ratio:.3f} of plain")
     return seconds
 

@@ -11,11 +11,12 @@ Three calls for the common case::
 from modeldeed._version import __version__
 from modeldeed.errors import ModelDeedError
 from modeldeed.owner import Owner
-from modeldeed.passport import JudgeData, Passport, TrainingRule, register_norm
+from modeldeed.passport import EmbedReport, JudgeData, Passport, TrainingRule, register_norm
 from modeldeed.results import Report, Verdict
 from modeldeed.verification import verify
 
 __all__ = [
+    "EmbedReport",
     "JudgeData",
     "ModelDeedError",
     "Owner",

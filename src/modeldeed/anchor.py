@@ -21,15 +21,20 @@ from modeldeed.identity import Identity
 from modeldeed.streams import derive
 
 __all__ = [
+    "MAX_MESSAGE_BYTES",
     "Anchor",
+    "ColouredReading",
+    "MessageRule",
     "PassportRule",
     "Target",
     "architecture_digest",
+    "message_commitment",
     "require_text",
     "seed_commitment",
 ]
 
 MAX_TEXT = 200
+MAX_MESSAGE_BYTES = 160
 
 _Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -100,31 +105,76 @@ class Target(_Evidence):
         return self.channels - len(self.left_out)
 
 
+class ColouredReading(_Evidence):
+    """Bits are read where the inputs of a layer vary; see `modeldeed.passport.coloured`.
+
+    Attributes:
+        rule: its version.
+        factors: tensor root of the layers' factors, hexadecimal: they are fixed before the bits
+            exist.
+    """
+
+    rule: Literal["coloured/v1"] = "coloured/v1"
+    factors: _Hex32
+
+
 class PassportRule(_Evidence):
     """How passports turn into a private branch and how a bit is read; committed beforehand.
 
     Attributes:
         head: registered name of the map from readings to scale and bias.
-        reading: versioned rule of reading a bit.
+        reading: versioned rule of reading a bit: ``"weights/v1"``, or a coloured one.
         rows: ``"keyed"``, or ``"shared"`` to reproduce the published scheme only.
         statistics: how a judge re-estimates batch statistics for L2.
     """
 
     head: _Name
-    reading: Literal["weights/v1"] = "weights/v1"
+    reading: Literal["weights/v1"] | ColouredReading = "weights/v1"
     rows: Literal["keyed", "shared"] = "keyed"
     statistics: Literal["re-estimated/v1"] = "re-estimated/v1"
 
+    @property
+    def reading_name(self) -> str:
+        """The version of the rule of reading."""
+        return self.reading if isinstance(self.reading, str) else self.reading.rule
+
     @classmethod
-    def checked(cls, *, head: str, rows: str) -> PassportRule:
+    def checked(cls, *, head: str, rows: str, factors: str | None = None) -> PassportRule:
         """Build a rule from options a user gave.
 
+        Args:
+            head: name of the head.
+            rows: form of the passports.
+            factors: digest of the factors of a coloured reading; None reads weights.
+
         Raises:
-            OptionError: ``rows`` is neither ``"keyed"`` nor ``"shared"``.
+            OptionError: ``rows`` is neither ``"keyed"`` nor ``"shared"``, or shared rows are to
+                be read by another rule than the published one.
         """
         if rows not in ("keyed", "shared"):
             raise OptionError(f"rows is 'keyed' or 'shared', got {rows!r}")
-        return cls.model_validate({"head": head, "rows": rows})
+        if factors is None:
+            return cls.model_validate({"head": head, "rows": rows})
+        if rows == "shared":
+            raise OptionError(
+                "rows='shared' reproduces the published form, which reads weights; a coloured "
+                "reading needs rows='keyed'"
+            )
+        return cls(head=head, reading=ColouredReading(factors=factors))
+
+
+class MessageRule(_Evidence):
+    """A message in the bits, as far as everybody may know it.
+
+    Attributes:
+        code: versioned rule of writing a message into bits.
+        size: bytes of the message in UTF-8; they fix the layout of the code.
+        commitment: commitment to the message, bound to the identity, hexadecimal.
+    """
+
+    code: Literal["words-rs/v1"] = "words-rs/v1"
+    size: Annotated[int, Field(ge=1, le=MAX_MESSAGE_BYTES)]
+    commitment: _Hex32
 
 
 class Anchor(_Evidence):
@@ -142,7 +192,7 @@ class Anchor(_Evidence):
         passport: the rule of the passport.
         triggers: rule of the trigger set; None without one.
         plugin: rule of the plug-in; None without one.
-        message: commitment to a message in the bits; None without one.
+        message: size of and commitment to a message in the bits; None without one.
         authority: timestamp authority and policy whose token counts; None when unanchored.
     """
 
@@ -158,7 +208,7 @@ class Anchor(_Evidence):
     passport: PassportRule
     triggers: None = None
     plugin: None = None
-    message: None = None
+    message: MessageRule | None = None
     authority: None = None
 
     @model_validator(mode="after")
@@ -189,6 +239,13 @@ class Anchor(_Evidence):
     def opens(self, seed: bytes) -> bool:
         """Tell whether a seed is the one that was committed to."""
         return seed_commitment(seed, bytes.fromhex(self.identity)) == self.seed_commitment
+
+    def commits_to(self, message: bytes, seed: bytes) -> bool:
+        """Tell whether a message in UTF-8 is the one that was committed to."""
+        if self.message is None:
+            return False
+        made = message_commitment(message, seed, bytes.fromhex(self.identity))
+        return made == self.message.commitment and len(message) == self.message.size
 
     def model_key(self, seed: bytes, token: bytes = b"") -> bytes:
         """The model key, which all marks of this model are derived from.
@@ -225,6 +282,12 @@ def seed_commitment(seed: bytes, public_key: bytes) -> str:
     """The commitment to a model's seed that stands in its anchor, hexadecimal."""
     salt = derive(seed, "salt", "seed")
     return commitment("seed", salt, public_key, seed).hex()
+
+
+def message_commitment(message: bytes, seed: bytes, public_key: bytes) -> str:
+    """The commitment to a message that stands in the anchor, hexadecimal."""
+    salt = derive(seed, "salt", "message")
+    return commitment("message", salt, public_key, message).hex()
 
 
 def require_text(option: str, text: object) -> None:

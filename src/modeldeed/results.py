@@ -84,6 +84,8 @@ class SignatureEvidence(_Result):
         required_matches: matches that the threshold asks for; None if n is too small for any.
         median_margin: over all readable bits, in standard deviations.
         layers: the readings layer by layer.
+        undone: what was undone before reading (prefixes, stored types, folded scales), and in how
+            many layers.
     """
 
     level: Literal["L1"] = "L1"
@@ -97,6 +99,7 @@ class SignatureEvidence(_Result):
     required_matches: _Count | None
     median_margin: float | None
     layers: tuple[LayerReading, ...]
+    undone: tuple[str, ...] = ()
 
 
 class BranchEvidence(_Result):

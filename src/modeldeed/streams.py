@@ -7,12 +7,13 @@ a global seed. Golden vectors in the tests hold the format still.
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
 import torch
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from torch import Tensor
@@ -23,6 +24,7 @@ from modeldeed.errors import OptionError
 __all__ = ["KeyStream", "derive"]
 
 KEY_BYTES = 32
+_BLOCK_BYTES = 64  # of ChaCha20
 
 
 def _encoded(label: tuple[str | int, ...]) -> bytes:
@@ -81,12 +83,46 @@ class KeyStream:
     """
 
     def __init__(self, key: bytes, *label: str | int) -> None:
-        subkey = derive(key, "stream", *label)
-        # Every stream has its own key, so the nonce can be constant.
-        self._keystream = Cipher(ChaCha20(subkey, bytes(16)), mode=None).encryptor()
+        self._subkey = derive(key, "stream", *label)
+        self._start = 0
+        self._keystream: CipherContext | None = None
+
+    def _started(self) -> CipherContext:
+        block, skipped = divmod(self._start, _BLOCK_BYTES)
+        # Every stream has its own key, so the nonce can be constant: zero behind the counter.
+        nonce = block.to_bytes(8, "little") + bytes(8)
+        keystream = Cipher(ChaCha20(self._subkey, nonce), mode=None).encryptor()
+        keystream.update(bytes(skipped))
+        return keystream
+
+    def at(self, start: int) -> KeyStream:
+        """A second reader of the same stream, for reading parts of it side by side.
+
+        Args:
+            start: the byte it begins at, counted from the beginning of the stream; below 2³⁸,
+                where the cipher's 32-bit counter ends.
+
+        Returns:
+            A stream of its own position; this one stays where it is.
+
+        Raises:
+            OptionError: ``start`` is out of range.
+
+        Example:
+            >>> stream = KeyStream(bytes(32), "example")
+            >>> stream.at(100).read(4) == stream.read(104)[100:]
+            True
+        """
+        if not 0 <= start < _BLOCK_BYTES * 2**32:
+            raise OptionError(f"start must be in 0 … 2**38 - 1, got {start}")
+        other = copy.copy(self)
+        other._start, other._keystream = start, None
+        return other
 
     def read(self, count: int) -> bytes:
         """The next ``count`` bytes."""
+        if self._keystream is None:
+            self._keystream = self._started()
         return self._keystream.update(bytes(count))
 
     def signs(self, *shape: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -13,7 +14,9 @@ from modeldeed._version import __version__
 from modeldeed.errors import OptionError, SuspectError
 from modeldeed.owner import Owner
 from modeldeed.passport import files
+from modeldeed.passport.coloured import Factors, require_factors, seen_weights
 from modeldeed.passport.manifest import Manifest
+from modeldeed.passport.message import codewords_of
 from modeldeed.passport.passport import Passport
 from modeldeed.passport.private_check import (
     DEFAULT_DECOYS,
@@ -25,6 +28,7 @@ from modeldeed.passport.reading import judge_signature, load_layers, read_signat
 from modeldeed.results import BranchEvidence, Report, SignatureEvidence, Support, Verdict
 from modeldeed.statistics import Budget
 from modeldeed.suspects import Weights, open_weights
+from modeldeed.suspects.restored import restore
 
 __all__ = ["verify"]
 
@@ -50,7 +54,8 @@ def verify(
     and the judge's data are given; it supports or contradicts and never decides.
 
     Args:
-        suspect: a safetensors file, a state dict or a module.
+        suspect: a safetensors file; a checkpoint of several, by its index or its folder; a state
+            dict; or a module.
         passport: the claim: a passport, or the folder it was saved to.
         owner: whose claim it is.
         model: an instance of the suspect's architecture, for L2; its weights are replaced by the
@@ -68,7 +73,8 @@ def verify(
         EvidenceError: the passport was altered, or the key cannot open it though the identity is
             the same.
         SuspectError: the suspect cannot be read, or lacks tensors of the claim.
-        OptionError: only one of ``model`` and ``data`` is given.
+        OptionError: only one of ``model`` and ``data`` is given, or a manifest alone whose reading
+            is coloured: its factors lie in the passport's folder.
 
     Example:
         >>> import torch
@@ -80,13 +86,25 @@ def verify(
     """
     if (model is None) != (data is None):
         raise OptionError("model and data go together: level 2 needs both")
-    manifest, heads = _claim(passport)
+    manifest, heads, factors = _claim(passport)
     anchor = manifest.anchor
     owns = owner.identity == anchor.owner_identity()
     key = manifest.model_key(owner) if owns else manifest.wrong_key(owner)
-    weights = open_weights(suspect)
-    layers = load_layers(weights, anchor.targets)
-    signature = read_signature(layers, key, UNANCHORED, rows=anchor.passport.rows)
+    weights = restore(open_weights(suspect), anchor.targets)
+    layers = load_layers(*seen_weights(weights, anchor.targets, factors))
+    # Hashing takes longer than reading, and both leave the other a core.
+    with ThreadPoolExecutor(1) as beside:
+        digest = beside.submit(weights.digest)
+        signature = read_signature(
+            layers,
+            key,
+            UNANCHORED,
+            rows=anchor.passport.rows,
+            codewords=codewords_of(key, anchor.targets, manifest.message),
+        )
+        suspect_digest = digest.result()
+    weights.require_unchanged()
+    signature = signature.model_copy(update={"reading": anchor.passport.reading_name})
     verdict, reason = judge_signature(signature, UNANCHORED)
     if not owns:
         verdict = Verdict.NOT_VERIFIED
@@ -100,6 +118,7 @@ def verify(
             key,
             data,
             heads=heads,
+            factors=factors,
             decoys=decoys,
             seed=decoy_seed,
             progress=progress,
@@ -111,7 +130,7 @@ def verify(
         identity=owner.identity.fingerprint,
         anchored=False,
         suspect=weights.label,
-        suspect_digest=weights.digest(),
+        suspect_digest=suspect_digest,
         passport_digest=anchor.digest,
         signature=signature,
         branch=branch,
@@ -133,19 +152,29 @@ def _bounded_by(verdict: Verdict, branch: BranchEvidence) -> BranchEvidence:
 
 def _claim(
     passport: Passport | Manifest | str | Path,
-) -> tuple[Manifest, dict[str, Tensor] | None]:
-    """The manifest, and the trained parameters of learned heads."""
+) -> tuple[Manifest, dict[str, Tensor] | None, Factors | None]:
+    """The manifest, the trained parameters of learned heads, the factors of a coloured reading."""
     if isinstance(passport, Passport):
         heads = dict(passport.branch.heads.named_parameters())
-        return passport.manifest, {n: p.detach() for n, p in heads.items()} or None
+        trained = {n: p.detach() for n, p in heads.items()}
+        anchor, factors = passport.manifest.anchor, passport.branch.factors
+        if isinstance(anchor.passport.reading, str):
+            return passport.manifest, trained or None, None
+        require_factors(factors, anchor.passport.reading.factors, anchor.targets)
+        return passport.manifest, trained or None, factors
     if isinstance(passport, Manifest):
         passport = Manifest.from_json(passport.to_json())
         passport.require_authentic()
-        return passport, None
+        if not isinstance(passport.anchor.passport.reading, str):
+            raise OptionError(
+                f"this passport is read by {passport.anchor.passport.reading_name}, which needs "
+                "the factors beside its manifest: give the folder it was saved to"
+            )
+        return passport, None, None
     manifest, state = files.load(Path(passport))
     prefix = "head."
     trained = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
-    return manifest, trained or None
+    return manifest, trained or None, files.factors_of(manifest, state)
 
 
 def _load_weights(model: nn.Module, weights: Weights) -> None:

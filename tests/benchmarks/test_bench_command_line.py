@@ -32,7 +32,7 @@ def test_list_names_every_experiment_with_its_settings(root: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["run", "nothing"], "no experiment 'nothing'; there are: fidelity"),
+        (["run", "nothing"], "no experiment 'nothing'; there are: ablations"),
         (["run", "fidelity", "--only", "vgg"], "--only vgg fits no host"),
     ],
 )

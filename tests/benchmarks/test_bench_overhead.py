@@ -42,7 +42,7 @@ def test_a_tiny_run_makes_a_card(
         "_RULES",
         {
             "plain": None,
-            "default": TrainingRule(),
+            "default": TrainingRule(interval=4),
             "both, as published": TrainingRule(schedule="both", interval=1, early=False),
         },
     )

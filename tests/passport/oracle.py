@@ -28,6 +28,16 @@ def slow_reading(key: bytes, ordinal: int, target: Target, weight: Tensor, role:
     return torch.tensor(values, dtype=torch.float64)
 
 
+def is_rms(norm: nn.Module) -> bool:
+    return "RMSNorm" in type(norm).__name__ or type(norm).__name__ == "T5LayerNorm"
+
+
+def channels_first(norm: nn.Module) -> bool:
+    """Whether a layer norm normalizes over dimension 1."""
+    named = getattr(norm, "data_format", "") == "channels_first"
+    return named or type(norm).__name__ == "LayerNorm2d"
+
+
 class OracleNorm(nn.Module):
     """Normalization by hand with a given scale and bias."""
 
@@ -37,29 +47,34 @@ class OracleNorm(nn.Module):
         super().__init__()
         self.norm, self.scale, self.bias = norm, scale, bias
         self.statistics = statistics
-        self.eps = norm.eps
+        eps = getattr(norm, "variance_epsilon", 1e-5)  # transformers' name; 1e-5 where it has none
+        self.eps = getattr(norm, "eps", eps)
+        self.last = is_rms(norm) or (isinstance(norm, nn.LayerNorm) and not channels_first(norm))
         self.register_forward_pre_hook(lambda *_: None)  # no fused path around it
+
+    @property
+    def weight(self) -> Tensor:
+        return self.norm.weight  # some hosts look up its dtype
 
     def forward(self, x: Tensor) -> Tensor:
         norm = self.norm
-        if isinstance(norm, nn.LayerNorm | nn.RMSNorm):
-            shape = [1] * (x.dim() - 1) + [-1]
-        else:
-            shape = [1, -1] + [1] * (x.dim() - 2)
+        shape = [1] * (x.dim() - 1) + [-1] if self.last else [1, -1] + [1] * (x.dim() - 2)
         mean, var = self._moments(x)
-        eps = norm.eps if norm.eps is not None else torch.finfo(x.dtype).eps
+        eps = self.eps if self.eps is not None else torch.finfo(x.dtype).eps
         y = (x - mean) / (var + eps).sqrt()
         if isinstance(norm, nn.GroupNorm):
             y = y.reshape(x.shape)
         scale = 1.0 if self.scale is None else self.scale.reshape(shape)
-        return y * scale + (0.0 if self.bias is None else self.bias.reshape(shape))
+        y = y * scale + (0.0 if self.bias is None else self.bias.reshape(shape))
+        return norm.act(y) if hasattr(norm, "act") else y  # timm's fused activations
 
     def _moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         norm, kept = self.norm, self.statistics
-        if isinstance(norm, nn.RMSNorm):
+        if is_rms(norm):
             return torch.zeros(()), x.square().mean(-1, keepdim=True)
         if isinstance(norm, nn.LayerNorm):
-            return x.mean(-1, keepdim=True), x.var(-1, correction=0, keepdim=True)
+            over = -1 if self.last else 1
+            return x.mean(over, keepdim=True), x.var(over, correction=0, keepdim=True)
         if isinstance(norm, nn.GroupNorm):
             groups = x.reshape(len(x), norm.num_groups, -1)
             mean = groups.mean(2).repeat_interleave(norm.num_channels // norm.num_groups, 1)
@@ -67,8 +82,10 @@ class OracleNorm(nn.Module):
             var = var.repeat_interleave(norm.num_channels // norm.num_groups, 1)
             shape = (len(x), norm.num_channels, *[1] * (x.dim() - 2))
             return mean.reshape(shape), var.reshape(shape)
+        shape = (1, -1, *[1] * (x.dim() - 2))
+        if "Frozen" in type(norm).__name__:
+            return norm.running_mean.reshape(shape), norm.running_var.reshape(shape)
         if kept is not None and not norm.training:
-            shape = (1, -1, *[1] * (x.dim() - 2))
             return kept.mean.reshape(shape), kept.var.reshape(shape)
         instance = type(norm).__name__.startswith("Instance")
         dims = list(range(2, x.dim())) if instance else [0, *range(2, x.dim())]
@@ -103,5 +120,14 @@ def oracle(passport: Passport) -> nn.Module:
 
 
 def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
+    """Put a module in the place of another, wherever the other stands."""
+    former = model.get_submodule(name)
+    places = [
+        (parent, child)
+        for parent in model.modules()
+        if not isinstance(parent, OracleNorm)
+        for child, found in parent._modules.items()
+        if found is former
+    ]
+    for parent, child in places:
+        setattr(parent, child, module)

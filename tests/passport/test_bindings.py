@@ -108,17 +108,6 @@ def test_two_norms_on_one_weight_share_no_bits() -> None:
     assert reasons(host, x)["norm_b"] == "conv.weight already carries the passport of norm_a"
 
 
-def test_a_weight_computed_from_several_parameters_is_never_bound() -> None:
-    host = ConvHost(nn.BatchNorm2d)
-    for layer in (host.conv1, host.conv2):
-        nn.utils.parametrizations.weight_norm(layer)
-    assert bound(host, images()) == {}
-    assert "conv1.parametrizations.weight.original" in reasons(host, images())["norm1"]
-    nn.utils.parametrize.remove_parametrizations(host.conv2, "weight")
-    # What reads the norm stands in for what made its input.
-    assert bound(host, images())["norm1"] == ("conv2.weight", 1, "columns")
-
-
 def test_tied_weights_are_reported() -> None:
     host = ConvHost(nn.BatchNorm2d)
     host.alias = nn.Conv2d(2, 12, 3)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modeldeed import Owner, Passport, TrainingRule
-from modeldeed.errors import HostError
+from modeldeed.errors import HostError, PlanError
 from tests.passport.hosts import HOSTS, ConvHost, images, make
 from tests.passport.oracle import oracle
 
@@ -135,7 +135,9 @@ def test_public_branch_equals_a_plain_run_bit_for_bit(name: str, schedule: str) 
 
 @pytest.mark.parametrize("name", ["batch2d", "resnet", "pointnet", "pre-norm"])
 def test_a_step_of_pair_adds_exactly_the_two_other_losses(name: str) -> None:
-    host, x, passport = issued(name, private_weight=0.7, signature_weight=0.3, interval=2)
+    host, x, passport = issued(
+        name, share=0.5, private_weight=0.7, signature_weight=0.3, interval=2
+    )
     host.eval()  # no dropout, so that the parts can be computed one by one
     for module in passport.branch.statistics.values():
         module.var.fill_(2.0)
@@ -194,7 +196,7 @@ def test_planning_restores_modes_when_the_host_raises() -> None:
     failing.armed = "forward"
     host.train()
     before = snapshot(host)
-    with pytest.raises(RuntimeError, match="armed"):
+    with pytest.raises(PlanError, match="armed"):
         Passport.plan(host, example=images())
     assert same(before, snapshot(host))
 
@@ -225,7 +227,7 @@ def test_a_users_own_instance_forward_and_hooks_survive() -> None:
     passport = Passport.issue(host, OWNER, example=x)
     calls.clear()
     passport.joint(x)
-    assert calls == [(8, 12, 6, 6), (4, 12, 6, 6)]  # the hook sees both branches
+    assert calls == [(8, 12, 6, 6), (8, 12, 6, 6)]  # the hook sees both branches
     assert vars(host.norm2)["forward"] is mine
 
 
@@ -287,4 +289,4 @@ def test_dict_and_tuple_inputs_reach_the_host() -> None:
             batch, torch.zeros(8).long(), lambda out, y: F.cross_entropy(out["logits"], y)
         )
         assert torch.isfinite(loss)
-        assert passport.joint(batch)[1]["logits"].shape == (4, 5)
+        assert passport.joint(batch)[1]["logits"].shape == (8, 5)

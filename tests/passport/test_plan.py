@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
+from functools import partial
 
 import pytest
 import torch
@@ -140,7 +142,72 @@ def test_registering_a_kind_makes_it_usable() -> None:
         register_norm("again", Doubled, channels=lambda norm: 1)
 
 
-def test_example_that_does_not_fit_raises_the_hosts_own_error() -> None:
+def test_an_example_that_does_not_fit_is_told_with_its_shape() -> None:
     host, _ = make("batch2d")
-    with pytest.raises(RuntimeError, match="channels"):
-        Passport.plan(host, example=torch.randn(2, 3, 6, 6))
+    told = r"failed on `example` \(shape \(2, 3, 6, 6\), float32\): RuntimeError: .*channels"
+    for call in (Passport.plan, partial(Passport.issue, owner=OWNER)):
+        with pytest.raises(PlanError, match=told):
+            call(host, example=torch.randn(2, 3, 6, 6))
+
+
+@pytest.mark.parametrize(
+    ("model", "example", "told"),
+    [
+        ("resnet18", images(), "model is a torch.nn.Module, got str"),
+        (ConvHost, images(), "got the class ConvHost; make an instance of it"),
+        (ConvHost(nn.BatchNorm2d), "an image", "a batch of the host's input .* got str"),
+        (ConvHost(nn.BatchNorm2d), {}, "got nothing"),
+        (ConvHost(nn.BatchNorm2d), images().numpy(), "got ndarray"),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_named(model: object, example: object, told: str) -> None:
+    for call in (Passport.plan, partial(Passport.issue, owner=OWNER)):
+        with pytest.raises(OptionError, match=told):
+            call(model, example=example)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_hosts_that_cannot_be_followed_are_refused() -> None:
+    host, x = make("batch2d")
+    with pytest.raises(PlanError, match="meta device"):
+        Passport.plan(copy.deepcopy(host).to("meta"), example=x)
+    with pytest.raises(PlanError, match=r"model inside \(model._orig_mod\)"):
+        Passport.plan(torch.compile(host), example=x)
+    with pytest.raises(PlanError, match=r"model inside \(model.module\)"):
+        Passport.plan(nn.DataParallel(host), example=x)
+    with pytest.raises(PlanError, match="TorchScript"):
+        Passport.plan(torch.jit.trace(host.eval(), x), example=x)
+
+
+def test_layers_that_look_like_norms_are_never_skipped_silently() -> None:
+    class ScaledLayerNorm(nn.LayerNorm):  # a norm by its name, planned
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * super().forward(x)
+
+    class Unscaled(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x / x.norm(dim=-1, keepdim=True)
+
+    class UnitNorm(Unscaled):
+        pass
+
+    class TwoScaleNorm(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.gain = nn.Parameter(torch.ones(12)), nn.Parameter(torch.ones(12))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.weight * self.gain
+
+    host = nn.Sequential(
+        nn.Linear(12, 12), nn.LayerNorm(12), nn.Linear(12, 12), UnitNorm(), TwoScaleNorm(),
+        nn.Unflatten(1, (12, 1)), nn.LocalResponseNorm(2), nn.Flatten(), nn.Linear(12, 12),
+        ScaledLayerNorm(12), nn.Linear(12, 3),
+    )  # fmt: skip
+    plan = Passport.plan(host, example=torch.randn(4, 12))
+    assert [target.norm for target in plan.targets] == ["1", "9"]
+    assert {left.norm: left.reason.split(";")[0] for left in plan.left_out} == {
+        "3": "its class is not registered and has no scale of its own",
+        "4": "its class is not registered, nor of a known structure",
+        "6": "its class is not registered and has no scale of its own",
+    }

@@ -51,9 +51,9 @@ def test_reuse_of_everything_is_refused() -> None:
         TrainingRule(schedule="reuse", share=0.9).split(3)
 
 
-def test_reuse_needs_a_share() -> None:
-    with pytest.raises(OptionError, match="give it a share < 1"):
-        TrainingRule(schedule="reuse")
+def test_the_share_left_out_is_all_or_half() -> None:
+    assert TrainingRule().share == 1
+    assert TrainingRule(schedule="reuse").share == 0.5
 
 
 def test_the_weight_rises_over_the_warmup() -> None:
@@ -77,6 +77,7 @@ def test_due_steps() -> None:
         {"schedule": "sometimes"}, {"share": 0.0}, {"share": 1.1}, {"share": float("nan")},
         {"interval": 0}, {"margin": -1.0}, {"signature_weight": float("nan")},
         {"private_weight": float("inf")}, {"warmup": -1},
+        {"batch_dim": -1}, {"target_dim": -1},
     ],
 )  # fmt: skip
 def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:
@@ -97,7 +98,7 @@ def test_portion_cuts_nested_batches_and_copies_nothing_whole() -> None:
 def test_batches_that_disagree_are_refused() -> None:
     assert batch_size({"x": torch.zeros(4, 2), "flag": torch.tensor(1)}) == 4
     for wrong in ((torch.zeros(4), torch.zeros(3)), "text"):
-        with pytest.raises(OptionError, match="share their first dimension"):
+        with pytest.raises(OptionError, match="same size along dimension 0"):
             batch_size(wrong)
 
 
@@ -143,3 +144,22 @@ def test_learned_heads_are_trained_through_parameters() -> None:
     assert all(p.grad is not None and float(p.grad.abs().sum()) > 0 for p in own)
     keyed = Passport.issue(host, Owner(bytes(32)), example=x)
     assert list(keyed.parameters()) == []
+
+
+def test_sequence_first_hosts_are_cut_along_their_own_dimension() -> None:
+    layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0)  # (T, B, C)
+    host = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+    x = torch.randn(5, 8, 16, generator=torch.Generator().manual_seed(0))
+    rule = TrainingRule(share=0.5, batch_dim=1, target_dim=1)
+    passport = Passport.issue(host, Owner(bytes(32)), example=x, training=rule)
+    shapes = []
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        shapes.append((tuple(outputs.shape), tuple(targets.shape)))
+        return (outputs.mean(2) - targets).square().mean()
+
+    passport.joint_loss(x, torch.zeros(5, 8), loss)
+    assert shapes == [((5, 4, 16), (5, 4)), ((5, 8, 16), (5, 8))]
+    torch.testing.assert_close(passport.joint(x)[1], passport.private(x[:, :4]))
+    with pytest.raises(OptionError, match=r"along dimension 2, got shapes \(5, 8\)"):
+        batch_size(torch.zeros(5, 8), 2)

@@ -33,7 +33,7 @@ def demo(
     Exits with 0 when the shipped model verified under its owner's key and not under another's,
     else with 1.
     """
-    require_report_extra()
+    require_report_extra("demo")
     with _steady_arithmetic(), _progress() as progress:
         result = run_demo(out, seed=seed, progress=progress)
         progress("writing the report")

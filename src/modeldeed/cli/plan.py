@@ -76,6 +76,7 @@ def _as_json(found: Plan) -> dict[str, Any]:
                 "rank": entry.rank,
                 "ties": list(entry.ties),
                 "calls": entry.calls,
+                "frozen": entry.frozen,
             }
             for entry in found.planned
         ],
@@ -96,11 +97,18 @@ def _print(found: Plan) -> None:
         table.add_row(*_row(entry))
     # The table is the result: it goes to standard output in its full width even into a pipe.
     console = Console() if Console().is_terminal else Console(width=_PIPE_WIDTH)
-    console.print(table)
+    if found.planned:
+        console.print(table)
     if found.left_out:
         console.print("Left out:")
     for left in found.left_out:
         console.print(f"  {left.norm} ({left.kind}): {left.reason}", markup=False, highlight=False)
+    frozen = [entry.target.weight for entry in found.planned if entry.frozen]
+    if frozen:
+        errors().print(
+            f"{len(frozen)} bound weights are frozen and take no bits while they are: "
+            f"{', '.join(frozen[:3])}{' …' if len(frozen) > 3 else ''}. Unfreeze or exclude them."
+        )
     if found.excluded:
         errors().print("Excluding norms by choice is committed to in the anchor.")
 

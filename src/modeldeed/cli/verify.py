@@ -18,9 +18,14 @@ from modeldeed.reporting.tables import report_table
 
 __all__ = ["verify"]
 
+_HARDLY_RIGHT = 0.5
+
 
 def verify(
-    weights: Annotated[Path, typer.Argument(help="The suspect's weights, a safetensors file.")],
+    weights: Annotated[
+        Path,
+        typer.Argument(help="The suspect's weights: a safetensors file, or a checkpoint's folder."),
+    ],
     passport: Annotated[Path, typer.Option(help="Folder of the claimant's passport.")],
     key: KeyFile,
     passphrase_file: PassphraseFile = None,
@@ -67,6 +72,12 @@ def verify(
         decoy_seed=decoy_seed,
         progress=_progress(),
     )
+    branch = report.branch
+    if branch and not normalize and branch.public_accuracy < _HARDLY_RIGHT:
+        errors().print(
+            f"level 2: the model itself reaches only {branch.public_accuracy:.2f} on these data; "
+            "if it was trained on standardized inputs, add --normalize"
+        )
     if json_:
         typer.echo(report.model_dump_json())
     else:

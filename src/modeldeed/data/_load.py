@@ -42,7 +42,10 @@ def load(name: str, root: str | Path | None = None, *, size: int | None = None) 
         return digits()
     if name in _CIFAR:
         if root is None:
-            raise DataError(f"{name}: no root given; name the folder that holds its files")
+            raise DataError(
+                f"{name}: no root given; name the folder that holds its files (root=..., on the "
+                "command line --data-root or the environment variable MODELDEED_DATA)"
+            )
         return _CIFAR[name](root)
     path = _find(name, root)
     if path.suffix == ".npz":

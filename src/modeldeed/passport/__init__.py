@@ -4,10 +4,11 @@
 signature to a training step, *verify* reads the signature from a suspect's weights.
 """
 
+from modeldeed.passport.embed import EmbedReport
 from modeldeed.passport.norms import register_norm
 from modeldeed.passport.passport import Passport
 from modeldeed.passport.plan import Plan
 from modeldeed.passport.private_check import JudgeData
 from modeldeed.passport.step import TrainingRule
 
-__all__ = ["JudgeData", "Passport", "Plan", "TrainingRule", "register_norm"]
+__all__ = ["EmbedReport", "JudgeData", "Passport", "Plan", "TrainingRule", "register_norm"]

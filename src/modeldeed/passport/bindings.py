@@ -8,18 +8,15 @@ one with most outputs. (d) Otherwise the norm is refused, with the candidates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from modeldeed.passport.flow import Flow, NormSource, Trace, Tracer, WeightSource
-from modeldeed.passport.reach import evaluating, first_tensor, preserved_rng, replaced_forwards
+from modeldeed.passport.flow import Flow, NormSource, Trace, WeightSource
 
-__all__ = ["Binding", "Refusal", "bind", "trace_host"]
+__all__ = ["Binding", "Refusal", "bind"]
 
 
 @dataclass(frozen=True)
@@ -36,55 +33,6 @@ class Refusal:
     """Why a norm has no bound weight."""
 
     reason: str
-
-
-def trace_host(
-    model: nn.Module, norms: Mapping[str, nn.Module], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Trace:
-    """Trace one forward of a host in eval mode; the host and the random state stay as they are.
-
-    Args:
-        model: the host.
-        norms: the norms to follow, by name.
-        args: positional inputs of the forward; a small batch is enough.
-        kwargs: keyword inputs.
-
-    Returns:
-        The trace.
-    """
-    tracer = Tracer(model)
-    forwards = {module: _recording(tracer, name, module.forward) for name, module in norms.items()}
-    with (
-        evaluating(model),
-        torch.no_grad(),
-        preserved_rng(model.parameters()),
-        replaced_forwards(forwards),
-        _unfused_attention(),
-        tracer,
-    ):
-        output = model(*args, **kwargs)
-    return tracer.finish(output)
-
-
-@contextmanager
-def _unfused_attention() -> Iterator[None]:
-    """Let attention layers show their projections instead of one fused operator."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
-
-
-def _recording(tracer: Tracer, name: str, forward: Any) -> Any:
-    def run(*args: Any, **kwargs: Any) -> Any:
-        x = first_tensor((args, kwargs))
-        if x is None:
-            return forward(*args, **kwargs)
-        return tracer.norm_called(name, lambda: forward(*args, **kwargs), x)
-
-    return run
 
 
 def bind(
@@ -105,15 +53,15 @@ def bind(
     if not calls:
         return Refusal("it did not run in a forward of the example")
     producers = {_producer(trace, flow, time) for flow, time in calls}
-    if len(producers) == 1:
-        producer = producers.pop()
-        binding = _as_binding(producer, "rows", channels, parameters)
-        if binding is not None:
-            return binding
+    producer = producers.pop() if len(producers) == 1 else None
+    binding = _as_binding(producer, "rows", channels, parameters)
+    if binding is not None:
+        return binding
     consumers = _consumers(trace, norm, channels, parameters)
     if consumers:
         return consumers[0]
-    return Refusal(_candidates(calls, trace, norm))
+    misfit = None if producer is None else _misfit(producer, channels)
+    return Refusal(misfit or _candidates(calls, trace, norm))
 
 
 def _producer(trace: Trace, flow: Flow, time: int) -> WeightSource | None:
@@ -138,6 +86,20 @@ def _as_binding(
     if axis is None or weight.shape[axis] != channels:
         return None
     return Binding(source.parameters[0], axis, side)
+
+
+def _misfit(source: WeightSource, channels: int) -> str | None:
+    """Why the one weight before a norm is not bound; None when its size is all that differs."""
+    names = ", ".join(source.parameters)
+    if len(source.parameters) != 1:
+        return f"the weight before it is computed from several parameters: {names}"
+    if source.rows is None:
+        return (
+            f"its {channels} channels keep no direction along any dimension of {names}, which the "
+            "weight before it is computed from (an orthogonal or another parametrization, or a "
+            "grouped transposed convolution)"
+        )
+    return None
 
 
 def _consumers(

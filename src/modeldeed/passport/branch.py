@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from modeldeed.anchor import PassportRule, Target
 from modeldeed.errors import HostError
 from modeldeed.passport.arithmetic import read_layers
+from modeldeed.passport.coloured import Factors, seen_rows, seen_target
 from modeldeed.passport.head_bank import HeadBank
 from modeldeed.passport.heads import make_head
 from modeldeed.passport.norms import RunningStatistics, kind_of, tracks_statistics
+from modeldeed.passport.parallel import require_averaged, whole
 from modeldeed.passport.private_call import PrivateCall, ReplacedNorm
 from modeldeed.passport.reach import BufferGuard
 from modeldeed.passport.signature import layer_secrets
@@ -58,6 +60,8 @@ class PrivateBranch:
         key: the model key.
         rule: the passport's committed rule.
         calls: how often each planned norm runs in a forward, to notice one that is skipped.
+        codewords: what a message turns in each layer's bits; None without a message.
+        factors: of the layers with a coloured reading; None reads all from their weights.
 
     Raises:
         HostError: the host lacks a norm or weight of the list, or one has another shape.
@@ -70,14 +74,20 @@ class PrivateBranch:
         key: bytes,
         rule: PassportRule,
         calls: dict[str, int] | None = None,
+        codewords: Sequence[Tensor] | None = None,
+        factors: Factors | None = None,
     ) -> None:
         self.host = host
         self.targets = tuple(targets)
         self.calls = calls or {target.norm: 1 for target in targets}
         self._norms = [_checked_norm(host, target) for target in self.targets]
+        self.factors = dict(factors or {})
+        seen = [seen_target(target, self.factors.get(o)) for o, target in enumerate(self.targets)]
         self.secrets = [
-            layer_secrets(key, ordinal, target, rule.rows)
-            for ordinal, target in enumerate(self.targets)
+            layer_secrets(
+                key, ordinal, target, rule.rows, codewords[ordinal] if codewords else None
+            )
+            for ordinal, target in enumerate(seen)
         ]
         self.heads = nn.ModuleList(
             make_head(rule.head, key, ordinal, target.channels, len(self.targets))
@@ -98,17 +108,24 @@ class PrivateBranch:
         apart = [module for module, _ in self._replaced.values()]
         self._other_buffers = BufferGuard(host, apart)
         self._channels = tuple(target.channels for target in self.targets)
-        self._axes = [target.axis for target in self.targets]
+        self._axes = [target.axis for target in seen]
         self._place(torch.device("cpu"))
 
     def readings(self) -> Readings:
         """Read r_γ and r_β of every layer from the host's present weights; differentiable."""
         self._follow_device()
-        weights = [self.host.get_parameter(target.weight) for target in self.targets]
         with torch.autocast(self._device.type, enabled=False):
+            weights = [
+                seen_rows(
+                    whole(self.host.get_parameter(target.weight)).float(),
+                    target,
+                    self.factors.get(o),
+                )
+                for o, target in enumerate(self.targets)
+            ]
             return Readings(
                 read_layers(
-                    [weight.float() for weight in weights],
+                    weights,
                     [
                         secret.laid_out_like(weight)
                         for secret, weight in zip(self.secrets, weights, strict=True)
@@ -124,7 +141,9 @@ class PrivateBranch:
         with torch.no_grad():
             return torch.cat(
                 [
-                    ones if (scale := getattr(norm, "weight", None)) is None else scale.float()
+                    ones
+                    if (scale := getattr(norm, "weight", None)) is None
+                    else whole(scale).float()
                     for norm, ones in zip(self._norms, self._ones, strict=True)
                 ]
             ).sign()
@@ -146,14 +165,22 @@ class PrivateBranch:
 
         Args:
             readings: those of the present weights, when the caller has them already.
+
+        Raises:
+            HostError: several processes train learned heads, and nothing averages their gradients.
         """
-        affine = self.affine(readings or self.readings())
-        named = {target.norm: pair for target, pair in zip(self.targets, affine, strict=True)}
+        if next(self.heads.parameters(), None) is not None:
+            require_averaged("the learned heads")
+        named = self._named_affine(readings)
         replaced = [
             ReplacedNorm(name, module, kind, named.get(name), self.statistics.get(name))
             for name, (module, kind) in self._replaced.items()
         ]
-        return PrivateCall(self.host, replaced, self.calls, self._other_buffers)
+        return PrivateCall(self.host, replaced, self.calls, self._other_buffers, self._named_affine)
+
+    def _named_affine(self, readings: Readings | None = None) -> dict[str, tuple[Tensor, Tensor]]:
+        affine = self.affine(readings or self.readings())
+        return {target.norm: pair for target, pair in zip(self.targets, affine, strict=True)}
 
     def __call__(self, inputs: Any, readings: Readings | None = None) -> Any:
         """Run the private branch.
@@ -184,6 +211,7 @@ class PrivateBranch:
         self._device = device
         self.heads.to(device)
         self.secrets = [secret.to(device) for secret in self.secrets]
+        self.factors = {ordinal: x.to(device) for ordinal, x in self.factors.items()}
         for statistics in self.statistics.values():
             statistics.to(device)
         self._bits = torch.cat([secret.bits for secret in self.secrets]).float()

@@ -21,14 +21,16 @@ from torch import Tensor
 from modeldeed.errors import EvidenceError, OptionError
 from modeldeed.owner import Owner
 from modeldeed.passport.branch import PrivateBranch
+from modeldeed.passport.coloured import require_factors
 from modeldeed.passport.manifest import MAX_BYTES, Manifest
 from modeldeed.passport.step import TrainingRule
 from modeldeed.storage import write_atomically
 
-__all__ = ["load", "load_manifest", "restore", "save", "state_of", "training_of"]
+__all__ = ["factors_of", "load", "load_manifest", "restore", "save", "state_of", "training_of"]
 
 MANIFEST = "passport.json"
 _MAX_STATE_BYTES = 2**32
+_FACTOR = "factor."
 
 
 def state_of(branch: PrivateBranch, steps: int, training: TrainingRule) -> dict[str, Tensor]:
@@ -38,10 +40,30 @@ def state_of(branch: PrivateBranch, steps: int, training: TrainingRule) -> dict[
         state[f"statistics.{name}.mean"] = statistics.mean
         state[f"statistics.{name}.var"] = statistics.var
         state[f"statistics.{name}.count"] = torch.tensor(statistics.count)
+    state.update({f"{_FACTOR}{ordinal}": x for ordinal, x in branch.factors.items()})
     state["steps"] = torch.tensor(steps)
     # Not evidence, so it stands here and not in the signed anchor, which holds no floats.
     state["training"] = torch.tensor(list(json.dumps(asdict(training)).encode()), dtype=torch.uint8)
     return {name: tensor.cpu().contiguous() for name, tensor in state.items()}
+
+
+def factors_of(manifest: Manifest, state: dict[str, Tensor]) -> dict[int, Tensor] | None:
+    """The factors of a coloured reading from a saved state, checked; None when it reads weights.
+
+    Raises:
+        EvidenceError: they are missing, or not those that the anchor commits to.
+    """
+    anchor = manifest.anchor
+    if isinstance(anchor.passport.reading, str):
+        return None
+    named = {n.removeprefix(_FACTOR): t for n, t in state.items() if n.startswith(_FACTOR)}
+    # One spelling for each ordinal; Python takes many more for a number.
+    known = {str(ordinal) for ordinal in range(len(anchor.targets))}
+    if not set(named) <= known:
+        raise EvidenceError("the passport was altered: it has factors of layers not in its list")
+    factors = {int(ordinal): factor for ordinal, factor in named.items()}
+    require_factors(factors, anchor.passport.reading.factors, anchor.targets)
+    return factors
 
 
 def training_of(state: dict[str, Tensor]) -> TrainingRule:

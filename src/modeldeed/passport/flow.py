@@ -8,7 +8,7 @@ projections and transposed layouts, and it never looks at names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
+
+from modeldeed.passport.derived_weights import KEEPS_DIMENSIONS, Weight, derived, tensors_in
 
 __all__ = ["Flow", "NormSource", "Trace", "WeightSource"]
 
@@ -54,18 +55,12 @@ class Flow:
     Attributes:
         sources: weights and norms → residual additions since.
         value: identity of the value; reshaped, sliced or cast copies share it.
+        parents: the flows that it was computed from, whether they are followed further or not.
     """
 
     sources: Mapping[WeightSource | NormSource, int]
     value: int
-
-
-@dataclass(frozen=True)
-class _Parameter:
-    """A tensor computed from parameters alone, and which dimension of it is which of theirs."""
-
-    names: tuple[str, ...]
-    dimensions: tuple[int, ...] | None
+    parents: tuple[Flow, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass
@@ -76,7 +71,7 @@ class Trace:
         inputs: norm → the flows of its inputs, one for each call, with the time of the call.
         consumers: weights → the flows they read.
         added: value → time of the last residual addition that used it.
-        outputs: weights whose output is the model's output.
+        outputs: weights whose output is the model's output and is read by no other weight.
     """
 
     inputs: dict[str, list[tuple[Flow, int]]] = field(default_factory=dict)
@@ -85,8 +80,7 @@ class Trace:
     outputs: set[WeightSource] = field(default_factory=set)
 
 
-_KEEPS_DIMENSIONS = {aten.detach, aten.alias, aten.clone, aten._to_copy, aten.lift_fresh}
-_TRANSPARENT = _KEEPS_DIMENSIONS | {
+_TRANSPARENT = KEEPS_DIMENSIONS | {
     aten.view, aten._unsafe_view, aten.reshape, aten._reshape_alias, aten.as_strided,
     aten.permute, aten.transpose, aten.t, aten.unsqueeze, aten.squeeze, aten.expand,
     aten.slice, aten.select, aten.split, aten.split_with_sizes, aten.unbind, aten.roll,
@@ -96,6 +90,7 @@ _TRANSPARENT = _KEEPS_DIMENSIONS | {
 _UNITES = {aten.cat, aten.stack, aten.concat}
 _ADDS = {aten.add, aten.add_}
 _SCALES = {aten.mul, aten.mul_, aten.div, aten.div_}
+_PRODUCTS = {aten.mm, aten.addmm, aten.bmm, aten.baddbmm}
 _ACTIVATIONS = {
     aten.relu, aten.relu_, aten.leaky_relu, aten.leaky_relu_, aten.elu, aten.elu_, aten.gelu,
     aten.gelu_, aten.silu, aten.silu_, aten.hardtanh, aten.hardtanh_, aten.hardswish,
@@ -117,42 +112,50 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._clock = count()
         self._values = count()
         self._flows: Any = WeakIdKeyDictionary()
-        self._parameters: Any = WeakIdKeyDictionary()
+        self._weights: Any = WeakIdKeyDictionary()
         self._inside_norm = 0
+        for buffer in model.buffers():
+            self._weights[buffer] = Weight(())
         for name, parameter in model.named_parameters():
-            self._parameters[parameter] = _Parameter((name,), tuple(range(parameter.dim())))
+            self._weights[parameter] = Weight((name,), tuple(range(parameter.dim())))
 
     def norm_called(self, name: str, run: Callable[[], Any], x: Tensor) -> Any:
         """Run a norm, record what reached it, and let its output start a new flow."""
-        self.trace.inputs.setdefault(name, []).append((self._flow(x), next(self._clock)))
+        flow = self._flow(x)
+        self.trace.inputs.setdefault(name, []).append((flow, next(self._clock)))
         self._inside_norm += 1
         try:
             out = run()
         finally:
             self._inside_norm -= 1
-        for tensor in _tensors(out):
-            self._flows[tensor] = Flow({NormSource(name): 0}, next(self._values))
+        for tensor in tensors_in(out):
+            self._flows[tensor] = Flow({NormSource(name): 0}, next(self._values), (flow,))
         return out
 
-    def finish(self, output: Any) -> Trace:
+    def finish(self, outputs: Iterable[Tensor]) -> Trace:
         """Record which weights made the model's output and return the trace."""
-        for tensor in _tensors(output):
-            sources = self._flow(tensor).sources
-            self.trace.outputs |= {s for s in sources if isinstance(s, WeightSource)}
+        last = {s for tensor in outputs for s in self._flow(tensor).sources}
+        # Cached keys or a hidden state may be returned as well; their weights are no classifiers.
+        read_on = _reached([flow for _, flow in self.trace.consumers])
+        self.trace.outputs |= {s for s in last - read_on if isinstance(s, WeightSource)}
         return self.trace
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        before = [self._flow(x) for x in _tensors(args)] if not self._inside_norm else []
+        before = [self._flow(x) for x in tensors_in(args)] if not self._inside_norm else []
         out = func(*args, **(kwargs or {}))
         if self._inside_norm:
             return out
         operator = func.overloadpacket
-        if self._from_parameters_alone(operator, args, out):
+        known = [self._weights.get(x) for x in tensors_in(args)]
+        if known and None not in known:
+            weight = derived(operator, args, known, out)
+            for tensor in tensors_in(out):
+                self._weights[tensor] = weight
             return out
         flow = self._after(operator, args, before)
-        for tensor in _tensors(out):
+        for tensor in tensors_in(out):
             self._flows[tensor] = flow
         return out
 
@@ -163,75 +166,78 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._flows[tensor] = flow
         return flow
 
-    def _from_parameters_alone(self, operator: Any, args: tuple[Any, ...], out: Any) -> bool:
-        """Mark a tensor computed only from parameters as a weight itself."""
-        tensors = _tensors(args)
-        known = [self._parameters.get(x) for x in tensors]
-        if not tensors or any(p is None for p in known):
-            return False
-        names = tuple(dict.fromkeys(name for p in known for name in p.names))
-        dimensions = None
-        if len(tensors) == 1 and known[0].dimensions is not None:
-            dimensions = _permuted(operator, args, known[0].dimensions)
-        for tensor in _tensors(out):
-            self._parameters[tensor] = _Parameter(names, dimensions)
-        return True
-
     def _after(self, operator: Any, args: tuple[Any, ...], before: list[Flow]) -> Flow:
         """The flow of an operator's output."""
         weighted = self._weighted(operator, args)
         if weighted is not None:
             source, activation = weighted
-            self.trace.consumers.append((source, self._flow(activation)))
-            return Flow({source: 0}, next(self._values))
+            read = self._flow(activation)
+            self.trace.consumers.append((source, read))
+            return Flow({source: 0}, next(self._values), (read,))
         flows = [
             flow
-            for tensor, flow in zip(_tensors(args), before, strict=True)
-            if self._parameters.get(tensor) is None
+            for tensor, flow in zip(tensors_in(args), before, strict=True)
+            if self._weights.get(tensor) is None
         ]
         if operator in _TRANSPARENT and flows:
             return flows[0]
+        return Flow(self._passed_on(operator, flows), next(self._values), tuple(flows))
+
+    def _passed_on(
+        self, operator: Any, flows: list[Flow]
+    ) -> Mapping[WeightSource | NormSource, int]:
+        """The sources that are still told apart behind an operator without weights."""
         if operator in _ADDS and len(flows) > 1:
             now = next(self._clock)
             self.trace.added.update((flow.value, now) for flow in flows)
-            return Flow(_united(flows, added=1), next(self._values))
+            return _united(flows, added=1)
         if operator in _ADDS | _SCALES and len(flows) == 1:
-            return Flow(flows[0].sources, next(self._values))
+            return flows[0].sources
         if operator in _UNITES:
-            return Flow(_united(flows, added=0), next(self._values))
+            return _united(flows, added=0)
         if operator in _ACTIVATIONS and len(flows) == 1:
-            behind: dict[WeightSource | NormSource, int] = {
+            return {
                 NormSource(source.norm, activated=True): adds
                 for source, adds in flows[0].sources.items()
                 if isinstance(source, NormSource)
             }
-            return Flow(behind, next(self._values))
-        return Flow({}, next(self._values))
+        return {}
 
     def _weighted(self, operator: Any, args: tuple[Any, ...]) -> tuple[WeightSource, Tensor] | None:
         """The weight and the activation of a convolution or product, if it is one."""
-        rows: int | None
-        columns: int | None
-        if operator is aten.convolution:
-            weight = self._parameters.get(args[1])
-            transposed, groups = args[6], args[8]
-            rows, columns = (1, 0) if transposed else (0, 1)
-            if groups > 1:
-                rows, columns = (None, None) if transposed else (0, None)
+        if operator in _PRODUCTS:
+            left, right = args[-2:]
+            weight, activation = self._weights.get(right), left
+            rows, columns = right.dim() - 1, right.dim() - 2
+            if weight is None:
+                weight, activation = self._weights.get(left), right
+                rows, columns = left.dim() - 2, left.dim() - 1
+        elif operator is aten.convolution:
+            weight, activation = self._weights.get(args[1]), args[0]
+            rows, columns = _of_convolution(args[1].shape, transposed=args[6], groups=args[8])
         elif operator is aten.linear:
-            weight, rows, columns = self._parameters.get(args[1]), 0, 1
-        elif operator in {aten.addmm, aten.mm}:
-            activation, matrix = args[-2:]
-            weight, rows, columns = self._parameters.get(matrix), 1, 0
-            args = (activation,)
+            weight, activation = self._weights.get(args[1]), args[0]
+            rows, columns = 0, 1
         else:
             return None
-        if weight is None or self._parameters.get(args[0]) is not None:
+        if weight is None or not weight.names or self._weights.get(activation) is not None:
             return None
-        return _source(weight, rows, columns), args[0]
+        return _source(weight, rows, columns), activation
 
 
-def _source(weight: _Parameter, rows: int | None, columns: int | None) -> WeightSource:
+def _of_convolution(
+    shape: Sequence[int], *, transposed: bool, groups: int
+) -> tuple[int | None, int | None]:
+    """The dimensions of a convolution's weight that hold its output and its input channels."""
+    if groups == 1:
+        return (1, 0) if transposed else (0, 1)
+    depthwise = shape[0] == groups and shape[1] == 1
+    if transposed:  # (inputs, outputs of one group, …)
+        return (0 if depthwise else None), 0
+    return 0, (0 if depthwise else None)  # (outputs, inputs of one group, …)
+
+
+def _source(weight: Weight, rows: int | None, columns: int | None) -> WeightSource:
     dimensions = weight.dimensions
     if dimensions is None:
         return WeightSource(weight.names, None, None)
@@ -242,22 +248,18 @@ def _source(weight: _Parameter, rows: int | None, columns: int | None) -> Weight
     )
 
 
-def _permuted(
-    operator: Any, args: tuple[Any, ...], dimensions: tuple[int, ...]
-) -> tuple[int, ...] | None:
-    """Where the dimensions of a parameter went; None when the operator mixes or cuts them."""
-    order = list(dimensions)
-    if operator in _KEEPS_DIMENSIONS:
-        return dimensions
-    if operator is aten.t:
-        return tuple(reversed(order))
-    if operator is aten.transpose:
-        a, b = args[1], args[2]
-        order[a], order[b] = order[b], order[a]
-        return tuple(order)
-    if operator is aten.permute:
-        return tuple(order[i] for i in args[1])
-    return None
+def _reached(flows: list[Flow]) -> set[WeightSource | NormSource]:
+    """Everything that flows were computed from."""
+    found: set[WeightSource | NormSource] = set()
+    seen: set[int] = set()
+    stack = list(flows)
+    while stack:
+        flow = stack.pop()
+        if id(flow) not in seen:
+            seen.add(id(flow))
+            found |= set(flow.sources)
+            stack += flow.parents
+    return found
 
 
 def _united(flows: list[Flow], *, added: int) -> dict[WeightSource | NormSource, int]:
@@ -266,7 +268,3 @@ def _united(flows: list[Flow], *, added: int) -> dict[WeightSource | NormSource,
         for source, adds in flow.sources.items():
             sources[source] = max(sources.get(source, 0), adds + added)
     return sources
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from modeldeed.anchor import MAX_TEXT, Anchor
+from modeldeed.anchor import MAX_MESSAGE_BYTES, MAX_TEXT, Anchor
 from modeldeed.digests import canonical_json
 from modeldeed.errors import EvidenceError
 from modeldeed.owner import Owner
@@ -30,6 +30,7 @@ class Manifest(BaseModel):
         anchor: what was fixed before marking.
         label: the owner's name for the model; selects the seed.
         calls: how often each planned norm runs in one forward.
+        message: the message in the bits, which the anchor commits to; None without one.
         state: SHA-256 of the file with trained private state, hexadecimal; None without one.
         signature: Ed25519 over all other fields, base64; empty while unsigned.
     """
@@ -40,6 +41,7 @@ class Manifest(BaseModel):
     anchor: Anchor
     label: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
     calls: dict[str, Annotated[int, Field(ge=1)]]
+    message: Annotated[str, Field(min_length=1, max_length=MAX_MESSAGE_BYTES)] | None = None
     state: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     signature: Annotated[str, Field(max_length=128)] = ""
 
@@ -76,14 +78,24 @@ class Manifest(BaseModel):
         """The model key under an owner's secret.
 
         Raises:
-            EvidenceError: the owner is another one, or the label's seed is not the committed one.
+            EvidenceError: the owner is another one, the label's seed is not the committed one,
+                or the message is not.
         """
         if owner.identity != self.anchor.owner_identity():
             raise EvidenceError(
                 f"this passport belongs to identity {self.anchor.owner_identity().fingerprint[:16]}"
                 f", the key to {owner.identity.fingerprint[:16]}"
             )
-        return self.anchor.model_key(owner.seed(self.label))
+        seed = owner.seed(self.label)
+        key = self.anchor.model_key(seed)
+        if self.message is None and self.anchor.message is None:
+            return key
+        if self.message is None or not self.anchor.commits_to(self.message.encode(), seed):
+            raise EvidenceError(
+                "the message in the passport is not the one its anchor commits to: one of them "
+                "was altered"
+            )
+        return key
 
     def wrong_key(self, owner: Owner) -> bytes:
         """The model key another owner would have had for the same model and rules."""

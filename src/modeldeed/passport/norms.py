@@ -1,8 +1,9 @@
 """The normalization layers that can carry a passport, by kind.
 
-A kind tells how many channels a layer has and how to run it with another scale and bias: through
-the same functional operator that the layer itself calls, so the private branch costs no extra
-pass over the activations. `register_norm` adds kinds.
+A kind tells how many channels a layer has and how to run it with another scale and bias. Classes
+are registered by `register_norm`; layers of other libraries, which are not imported for it, are
+recognized by their structure (`recognize`) and proved on the host's own activations when a plan
+is made. The kinds themselves stand in `modeldeed.passport.norm_kinds`.
 
 Shape:
     Input and output of every layer: as documented by PyTorch for that layer; scale and bias have
@@ -16,12 +17,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modeldeed.errors import OptionError
 
-__all__ = ["NormKind", "RunningStatistics", "kind_of", "register_norm", "tracks_statistics"]
+__all__ = [
+    "NormKind",
+    "RunningStatistics",
+    "is_frozen",
+    "kind_of",
+    "recognize",
+    "register_norm",
+    "tracks_statistics",
+]
 
 
 @dataclass
@@ -42,10 +50,14 @@ class RunningStatistics:
 
     @classmethod
     def like(cls, norm: nn.Module) -> RunningStatistics:
-        """Fresh statistics (mean 0, variance 1) for a layer that tracks them."""
-        mean = norm.get_buffer("running_mean")
+        """Statistics for a layer that tracks them, starting from the layer's own.
+
+        On a fresh layer these are mean 0 and variance 1. On a trained one they are the best
+        there is before the first private batch, and the only ones if the layer stays in eval mode.
+        """
         momentum: Any = getattr(norm, "momentum", None)
-        return cls(torch.zeros_like(mean), torch.ones_like(mean), 0, momentum)
+        mean, var = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+        return cls(mean.detach().clone(), var.detach().clone(), 0, momentum)
 
     def to(self, device: torch.device) -> None:
         """Move in place to a device."""
@@ -53,6 +65,9 @@ class RunningStatistics:
 
     def next_weight(self) -> float:
         """Count one more batch and return the weight it gets."""
+        if self.momentum is not None and torch.compiler.is_compiling():
+            # A compiler would compile again for every count; the private call counts instead.
+            return self.momentum
         self.count += 1
         return 1.0 / self.count if self.momentum is None else self.momentum
 
@@ -66,19 +81,22 @@ class NormKind:
 
     Attributes:
         name: how plans and anchors call it.
-        module: the class it is registered for.
+        module: the class it is registered for, or whose structure was recognized.
         channels: C of a layer, or the reason (a string) why this configuration cannot carry one.
         apply: ``(layer, x, scale, bias, statistics) -> y``; statistics is None for layers that
             keep none.
+        recognized: by structure, not registered; holds only where the host's activations prove it.
     """
 
     name: str
     module: type[nn.Module]
     channels: Callable[[Any], int | str]
     apply: Apply
+    recognized: bool = False
 
 
 _KINDS: dict[type[nn.Module], NormKind] = {}
+_RECOGNIZERS: list[Callable[[nn.Module], NormKind | None]] = []
 
 
 def register_norm(
@@ -99,6 +117,7 @@ def register_norm(
         OptionError: the class is registered already.
 
     Example:
+        >>> import torch.nn.functional as F
         >>> class Scale(nn.LayerNorm):
         ...     def forward(self, x):
         ...         return super().forward(2 * x)
@@ -118,8 +137,16 @@ def register_norm(
     return decorate
 
 
+def recognize(
+    recognizer: Callable[[nn.Module], NormKind | None],
+) -> Callable[[nn.Module], NormKind | None]:
+    """Add a function that may know the kind of a layer whose class is not registered."""
+    _RECOGNIZERS.append(recognizer)
+    return recognizer
+
+
 def kind_of(module: nn.Module) -> NormKind | None:
-    """The registered kind of a layer, or None.
+    """The kind of a layer, registered or recognized, or None.
 
     A subclass that overrides ``forward`` is not what its parent was, so the walk up the classes
     stops there.
@@ -128,98 +155,16 @@ def kind_of(module: nn.Module) -> NormKind | None:
         if cls in _KINDS:
             return _KINDS[cls]
         if "forward" in vars(cls):
-            return None
-    return None
+            break
+    found = (recognizer(module) for recognizer in _RECOGNIZERS)
+    return next((kind for kind in found if kind is not None), None)
+
+
+def is_frozen(module: nn.Module) -> bool:
+    """Tell whether a layer's statistics are constants, as in a FrozenBatchNorm2d."""
+    return "frozen" in type(module).__name__.lower()
 
 
 def tracks_statistics(module: nn.Module) -> bool:
-    """Tell whether a layer keeps running statistics."""
-    return isinstance(getattr(module, "running_mean", None), Tensor)
-
-
-def _num_features(norm: Any) -> int:
-    return int(norm.num_features)
-
-
-def _last_dimension(norm: Any) -> int | str:
-    if len(norm.normalized_shape) != 1:
-        return (
-            f"it normalizes over {len(norm.normalized_shape)} dimensions "
-            f"{tuple(norm.normalized_shape)}: its scale has no channel dimension"
-        )
-    return int(norm.normalized_shape[0])
-
-
-@register_norm("batch", nn.BatchNorm1d, channels=_num_features)
-@register_norm("batch", nn.BatchNorm2d, channels=_num_features)
-@register_norm("batch", nn.BatchNorm3d, channels=_num_features)
-def _batch(
-    norm: Any,
-    x: Tensor,
-    scale: Tensor | None,
-    bias: Tensor | None,
-    statistics: RunningStatistics | None,
-) -> Tensor:
-    if statistics is None:
-        return F.batch_norm(x, None, None, scale, bias, True, 0.0, norm.eps)
-    weight = statistics.next_weight() if norm.training else 0.0
-    return F.batch_norm(
-        x, statistics.mean, statistics.var, scale, bias, norm.training, weight, norm.eps
-    )
-
-
-@register_norm("instance", nn.InstanceNorm1d, channels=_num_features)
-@register_norm("instance", nn.InstanceNorm2d, channels=_num_features)
-@register_norm("instance", nn.InstanceNorm3d, channels=_num_features)
-def _instance(
-    norm: Any,
-    x: Tensor,
-    scale: Tensor | None,
-    bias: Tensor | None,
-    statistics: RunningStatistics | None,
-) -> Tensor:
-    unbatched = x.dim() == norm._get_no_batch_dim()
-    batch = x.unsqueeze(0) if unbatched else x
-    if statistics is None:
-        y = F.instance_norm(batch, None, None, scale, bias, True, 0.0, norm.eps)
-    else:
-        weight = statistics.next_weight() if norm.training else 0.0
-        y = F.instance_norm(
-            batch, statistics.mean, statistics.var, scale, bias, norm.training, weight, norm.eps
-        )
-    return y.squeeze(0) if unbatched else y
-
-
-@register_norm("group", nn.GroupNorm, channels=lambda norm: int(norm.num_channels))
-def _group(
-    norm: Any,
-    x: Tensor,
-    scale: Tensor | None,
-    bias: Tensor | None,
-    statistics: RunningStatistics | None,  # noqa: ARG001 - one signature for all kinds
-) -> Tensor:
-    return F.group_norm(x, norm.num_groups, scale, bias, norm.eps)
-
-
-@register_norm("layer", nn.LayerNorm, channels=_last_dimension)
-def _layer(
-    norm: Any,
-    x: Tensor,
-    scale: Tensor | None,
-    bias: Tensor | None,
-    statistics: RunningStatistics | None,  # noqa: ARG001 - one signature for all kinds
-) -> Tensor:
-    return F.layer_norm(x, norm.normalized_shape, scale, bias, norm.eps)
-
-
-@register_norm("rms", nn.RMSNorm, channels=_last_dimension)
-def _rms(
-    norm: Any,
-    x: Tensor,
-    scale: Tensor | None,
-    bias: Tensor | None,
-    statistics: RunningStatistics | None,  # noqa: ARG001 - one signature for all kinds
-) -> Tensor:
-    # The layer has no bias of its own; the private branch adds one.
-    y = F.rms_norm(x, norm.normalized_shape, scale, norm.eps)
-    return y if bias is None else y + bias
+    """Tell whether a layer keeps running statistics that training updates."""
+    return isinstance(getattr(module, "running_mean", None), Tensor) and not is_frozen(module)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modeldeed.anchor import (
@@ -18,17 +17,25 @@ from modeldeed.anchor import (
     seed_commitment,
 )
 from modeldeed.digests import tensor_root
-from modeldeed.errors import HostError
+from modeldeed.errors import HostError, OptionError
 from modeldeed.owner import Owner
 from modeldeed.passport import files
 from modeldeed.passport.branch import PrivateBranch, Readings
+from modeldeed.passport.coloured import Factors, factors_root, seen_weights
+from modeldeed.passport.copies import deep_copy, on, refuse_pickling
 from modeldeed.passport.early import resolved
+from modeldeed.passport.embed import embed
+from modeldeed.passport.factors import chosen_factors
+from modeldeed.passport.losses import Loss, default_loss
 from modeldeed.passport.manifest import Manifest
+from modeldeed.passport.message import codewords_of, commit_message
+from modeldeed.passport.parallel import as_module, require_averaged
 from modeldeed.passport.plan import PLANNER_VERSION, Plan, Selector, make_plan
 from modeldeed.passport.reach import as_call
 from modeldeed.passport.reading import load_layers, read_signature
+from modeldeed.passport.self_check import require_sound
 from modeldeed.passport.signature import hinge, reachable_margin
-from modeldeed.passport.step import TrainingRule, batch_size, portion
+from modeldeed.passport.step import Cut, TrainingRule, batch_size
 from modeldeed.results import SignatureEvidence
 from modeldeed.statistics import Budget
 from modeldeed.suspects import open_weights
@@ -36,7 +43,6 @@ from modeldeed.suspects import open_weights
 __all__ = ["DEFAULT_HEAD", "Passport"]
 
 DEFAULT_HEAD = "keyed"
-Loss = Callable[[Any, Any], Tensor]
 
 
 class Passport:
@@ -65,11 +71,16 @@ class Passport:
         >>> passport = Passport.issue(host, owner, example=x)
         >>> public, private = passport.joint(x)
         >>> public.shape, private.shape
-        (torch.Size([8, 16, 6, 6]), torch.Size([4, 16, 6, 6]))
+        (torch.Size([8, 16, 6, 6]), torch.Size([8, 16, 6, 6]))
     """
 
     def __init__(
-        self, host: nn.Module, owner: Owner, manifest: Manifest, training: TrainingRule
+        self,
+        host: nn.Module,
+        owner: Owner,
+        manifest: Manifest,
+        training: TrainingRule,
+        factors: Factors | None = None,
     ) -> None:
         self.host = host
         self.manifest = manifest
@@ -77,8 +88,16 @@ class Passport:
         self.steps = 0
         self._owner = owner
         self._key = manifest.model_key(owner)
+        targets = manifest.anchor.targets
+        self._codewords = codewords_of(self._key, targets, manifest.message)
         self.branch = PrivateBranch(
-            host, manifest.anchor.targets, self._key, manifest.anchor.passport, manifest.calls
+            host,
+            targets,
+            self._key,
+            manifest.anchor.passport,
+            manifest.calls,
+            self._codewords,
+            factors,
         )
         self._reachable = torch.cat(
             [
@@ -126,6 +145,9 @@ class Passport:
         classes: Iterable[str] = (),
         head: str = DEFAULT_HEAD,
         rows: str = "keyed",
+        message: str | None = None,
+        reading: str = "weights",
+        probes: Any = None,
         training: TrainingRule | None = None,
     ) -> Passport:
         """Plan a passport, fix everything in an anchor, and derive the secrets from the key.
@@ -144,6 +166,13 @@ class Passport:
             head: ``"keyed"`` (no free parameters) or ``"learned"`` (the published one).
             rows: ``"shared"`` reproduces the published passports, which can be read and removed
                 without the key; never ship a model marked so.
+            message: a short text to be written into the bits, for example ``"© Acme 2026"``;
+                `modeldeed.passport.message.capacity` says how many bytes some bits hold.
+            reading: how a bit is read: from ``"weights"``, or ``"coloured"``: where the inputs
+                of a layer vary; see `modeldeed.passport.coloured`.
+            probes: some hundred inputs of the host, for a coloured reading; 8-bit samples of
+                what its layers make of them are kept in the passport's folder. None takes
+                published random images.
             training: how to train; None for the defaults.
 
         Returns:
@@ -151,7 +180,7 @@ class Passport:
 
         Raises:
             PlanError: the host has no usable norm, or one that cannot be kept apart.
-            OptionError: an option is out of range.
+            OptionError: an option is out of range, or the message does not fit into the bits.
         """
         require_text("label", label)
         classes = tuple(classes)
@@ -160,20 +189,32 @@ class Passport:
         plan = make_plan(model, example, targets=targets, exclude=exclude)
         plan.require_usable()
         state = {n: t for n, t in model.state_dict().items() if isinstance(t, Tensor)}
+        seed, public_key = owner.seed(label), owner.identity.public_key
+        bits = sum(target.bits for target in plan.targets)
+        factors = chosen_factors(model, plan.targets, reading, example, probes)
+        if factors is not None and message is not None:
+            raise OptionError(
+                "a message is written into weights as they are; it needs reading='weights'"
+            )
         anchor = Anchor(
-            identity=owner.identity.public_key.hex(),
-            seed_commitment=seed_commitment(owner.seed(label), owner.identity.public_key),
+            identity=public_key.hex(),
+            seed_commitment=seed_commitment(seed, public_key),
             weights_root=tensor_root(state).hex(),
             architecture=architecture_digest(type(model).__qualname__, state),
             planner=PLANNER_VERSION,
             targets=plan.targets,
             excluded=plan.excluded,
             classes=classes,
-            passport=PassportRule.checked(head=head, rows=rows),
+            passport=PassportRule.checked(
+                head=head, rows=rows, factors=None if factors is None else factors_root(factors)
+            ),
+            message=None if message is None else commit_message(message, bits, seed, public_key),
         )
         calls = {entry.target.norm: entry.calls for entry in plan.planned}
-        manifest = Manifest(anchor=anchor, label=label, calls=calls)
-        return cls(model, owner, manifest, training or TrainingRule())
+        manifest = Manifest(anchor=anchor, label=label, calls=calls, message=message)
+        passport = cls(model, owner, manifest, training or TrainingRule(), factors)
+        require_sound(passport.branch, example)
+        return passport
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """The passport's own trainable parameters: those of learned heads, else none."""
@@ -210,46 +251,48 @@ class Passport:
             OptionError: the batch's tensors differ in their first dimension.
             HostError: a planned norm was skipped.
         """
-        total = batch_size(inputs)
-        split = self.training.split(total)
-        public = self._public(portion(inputs, split.public, total))
-        return public, self.branch(portion(inputs, split.private, total))
+        cut = self._cut(inputs)
+        return self._public(cut.public(inputs)), self.branch(cut.private(inputs))
+
+    def _cut(self, inputs: Any) -> Cut:
+        return self.training.cut(batch_size(inputs, self.training.batch_dim))
 
     def _public(self, inputs: Any) -> Any:
         args, kwargs = as_call(inputs)
         return self.host(*args, **kwargs)
 
-    def joint_loss(self, inputs: Any, targets: Any, loss: Loss = F.cross_entropy) -> Tensor:
+    def joint_loss(self, inputs: Any, targets: Any = None, loss: Loss = default_loss) -> Tensor:
         """One step's loss: public, and when it is due private and signature.
 
         Args:
             inputs: a batch of the host's input.
-            targets: what ``loss`` compares with; a tensor, or nested, batch first.
-            loss: ``(outputs, targets) -> scalar``, a mean over samples.
+            targets: what ``loss`` compares with; a tensor, or nested, batch first. None for a
+                host that returns its own ``loss``.
+            loss: ``(outputs, targets) -> scalar``, a mean over samples; by default cross-entropy
+                of classes.
 
         Returns:
             L(public) + private_weight · L(private) + λ · hinge, a scalar.
 
         Raises:
-            OptionError: the batch cannot be split.
-            HostError: a planned norm was skipped.
+            OptionError: the batch cannot be split, or the default loss does not know the form of
+                the host's output.
+            HostError: a planned norm was skipped, or several processes train together and nothing
+                averages their gradients; see `as_module`.
         """
+        require_averaged("both branches")
         due, strength = self.training.due(self.steps), self.training.strength(self.steps)
         self.steps += 1
         if not due:
             return loss(self._public(inputs), targets)
-        total = batch_size(inputs)
-        split = self.training.split(total)
+        cut, dim = self._cut(inputs), self.training.target_dim
         # Private first: its graph is gone before the public one grows.
-        marking = self._marking_loss(
-            portion(inputs, split.private, total), portion(targets, split.private, total), loss
-        )
+        marking = self._marking_loss(cut.private(inputs), cut.private(targets, dim), loss)
         if strength < 1:
             marking = strength * marking
         if self.training.schedule == "alternate":
             return marking
-        public = self._public(portion(inputs, split.public, total))
-        return loss(public, portion(targets, split.public, total)) + marking
+        return loss(self._public(cut.public(inputs)), cut.public(targets, dim)) + marking
 
     def _marking_loss(self, inputs: Any, targets: Any, loss: Loss) -> Tensor:
         """What marking adds to a step's loss: private_weight · L(private) + λ · hinge."""
@@ -267,11 +310,26 @@ class Passport:
         margins = self._reachable.to(readings.flat).clamp_max(self.training.margin)
         return hinge(readings.gamma, self.branch.signed_bits(), margins)
 
+    embed = embed
+    as_module = as_module
+    on = on
+    __deepcopy__ = deep_copy
+    __reduce__ = refuse_pickling
+
     def signature(self) -> SignatureEvidence:
         """Read the signature from the host as it is now: matches, margins, p-value."""
-        anchor = self.manifest.anchor
-        layers = load_layers(open_weights(self.host), anchor.targets)
-        return read_signature(layers, self._key, Budget(), rows=anchor.passport.rows)
+        rule = self.manifest.anchor.passport
+        seen, targets = seen_weights(
+            open_weights(self.host), self.branch.targets, self.branch.factors
+        )
+        evidence = read_signature(
+            load_layers(seen, targets),
+            self._key,
+            Budget(),
+            rows=rule.rows,
+            codewords=self._codewords,
+        )
+        return evidence.model_copy(update={"reading": rule.reading_name})
 
     def save(self, path: str | Path) -> None:
         """Write the passport to a folder: a signed JSON manifest and trained private state.
@@ -313,7 +371,13 @@ class Passport:
         """
         manifest, state = files.load(Path(path))
         try:
-            passport = cls(model, owner, manifest, training or files.training_of(state))
+            passport = cls(
+                model,
+                owner,
+                manifest,
+                training or files.training_of(state),
+                files.factors_of(manifest, state),
+            )
             passport.steps = files.restore(passport.branch, state)
         except (KeyError, RuntimeError) as error:
             raise HostError(

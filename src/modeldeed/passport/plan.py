@@ -6,29 +6,29 @@ order in which the host registers them: the canonical list that an anchor commit
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from modeldeed.anchor import Target
-from modeldeed.errors import OptionError, PlanError
-from modeldeed.passport.bindings import Binding, Refusal, bind, trace_host
+from modeldeed.errors import PlanError
+from modeldeed.passport.arguments import require_traceable
+from modeldeed.passport.bindings import Binding, Refusal, bind
+from modeldeed.passport.flow import Trace
+from modeldeed.passport.host_trace import trace_host
+from modeldeed.passport.norm_kinds.foreign_layers import looks_like_norm
 from modeldeed.passport.norms import NormKind, kind_of, tracks_statistics
-from modeldeed.passport.reach import as_call
+from modeldeed.passport.selection import Selector, selected
 
 __all__ = ["LeftOut", "Plan", "PlannedNorm", "Selector", "make_plan"]
 
 PLANNER_VERSION = 1
 MIN_FAN = 9
 ZERO_SCALE = 1e-3
-
-Selector = str | re.Pattern[str] | Callable[[str, nn.Module], bool]
-"""A name or glob, a compiled regex, or a predicate on (name, layer)."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,15 @@ class PlannedNorm:
         rank: numerical rank of the bound weight's rows at issue.
         ties: other state-dict names of the same weight.
         calls: how often the norm runs in one forward.
+        frozen: the bound weight takes no gradient at present, and so no bits. It is listed all the
+            same: the canonical list follows from the host's code and weights, not from a flag.
     """
 
     target: Target
     rank: int
     ties: tuple[str, ...]
     calls: int
+    frozen: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,13 +109,24 @@ class Plan:
                 "; ".join(f"{entry.norm} ({entry.kind}): {entry.reason}" for entry in blocking)
             )
         if self.bits == 0:
-            reasons = "; ".join(f"{e.norm}: {e.reason}" for e in self.left_out[:5])
+            reasons = _reasons(self.left_out)
             raise PlanError(
                 "this host has no normalization layer that can carry a passport"
                 + (f" ({reasons})" if reasons else "")
                 + "; the marks that need none are a trigger set and a plug-in "
                 "(the README says which exist yet)"
             )
+
+
+def _reasons(entries: Iterable[LeftOut]) -> str:
+    """Why norms are left out, each reason once."""
+    names: dict[str, list[str]] = {}
+    for entry in entries:
+        names.setdefault(entry.reason, []).append(entry.norm)
+    return "; ".join(
+        f"{', '.join(listed[:3])}{f' and {len(listed) - 3} more' if len(listed) > 3 else ''}: {why}"
+        for why, listed in names.items()
+    )
 
 
 def make_plan(
@@ -135,102 +149,119 @@ def make_plan(
         The plan; nothing is refused yet, see `Plan.require_usable`.
 
     Raises:
-        OptionError: a name in ``targets`` or ``exclude`` fits no norm.
-        PlanError: the model is a wrapper around the host, or its weights are not finite.
+        OptionError: the model is no module, the example holds no tensor, or a name in ``targets``
+            or ``exclude`` fits no norm.
+        PlanError: the model is a wrapper around the host, its weights are not finite or on no
+            device, or its forward failed on the example.
     """
-    _refuse_wrapped(model)
-    norms = {
-        name: module
-        for name, module in model.named_modules()
-        if kind_of(module) is not None or tracks_statistics(module)
-    }
-    chosen = _selected(norms, targets, exclude)
-    args, kwargs = as_call(example)
-    trace = trace_host(model, norms, args, kwargs)
-    aliases = _aliases(model)
-    parameters = dict(model.named_parameters())
-    planned: list[PlannedNorm] = []
-    left_out: list[LeftOut] = []
-    taken: dict[tuple[str, int], str] = {}
+    require_traceable(model, example)
+    norms = {name: module for name, module in model.named_modules() if _is_norm(module)}
+    chosen = selected(norms, targets, exclude)
+    trace, faults = trace_host(model, norms, example)
+    planner = _Planner(model, trace, faults)
     for name, module in norms.items():
+        planner.add(name, module, chosen=name in chosen)
+    return Plan(tuple(planner.planned), tuple(planner.left_out))
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return (
+        kind_of(module) is not None
+        or tracks_statistics(module)
+        or looks_like_norm(module)
+        or isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.RMSNorm)  # overrides forward
+    )
+
+
+class _Planner:
+    """Decides norm after norm, in canonical order."""
+
+    def __init__(self, model: nn.Module, trace: Trace, faults: Mapping[str, str]) -> None:
+        self.planned: list[PlannedNorm] = []
+        self.left_out: list[LeftOut] = []
+        self._trace, self._faults = trace, faults
+        self._parameters = dict(model.named_parameters())
+        self._state = model.state_dict(keep_vars=True)
+        self._aliases = _aliases(model)
+        self._taken: dict[tuple[str, int], str] = {}
+
+    def add(self, name: str, module: nn.Module, *, chosen: bool) -> None:
         kind = kind_of(module)
-        if kind is None:
-            reason = "its class is not registered but keeps statistics; see register_norm"
-            left_out.append(LeftOut(name, type(module).__name__, reason, blocking=True))
-            continue
-        if name not in chosen:
-            left_out.append(LeftOut(name, kind.name, "excluded", chosen=True))
-            continue
+        label = type(module).__name__ if kind is None else kind.name
+        # A private call would change statistics that nobody keeps apart.
+        blocking = tracks_statistics(module) and (kind is None or name in self._faults)
+        if kind is None or blocking:
+            reason = self._faults.get(name) if kind is not None else _unknown(module)
+            self.left_out.append(LeftOut(name, label, reason or "", blocking=blocking))
+        elif not chosen:
+            self.left_out.append(LeftOut(name, label, "excluded", chosen=True))
+        elif isinstance(target := self._target(name, module, kind), str):
+            self.left_out.append(LeftOut(name, label, target))
+        else:
+            self._taken[target.weight, target.axis] = name
+            self.planned.append(self._entry(target))
+
+    def _target(self, name: str, module: nn.Module, kind: NormKind) -> Target | str:
+        """The norm's entry in the canonical list, or why it has none."""
         channels = kind.channels(module)
         if isinstance(channels, str):
-            left_out.append(LeftOut(name, kind.name, channels))
-            continue
-        binding = bind(trace, name, channels, parameters)
-        target = _target(name, module, kind, channels, binding, parameters, taken)
-        if isinstance(target, str):
-            left_out.append(LeftOut(name, kind.name, target))
-            continue
-        taken[target.weight, target.axis] = name
-        weight = parameters[target.weight]
-        planned.append(
-            PlannedNorm(
-                target,
-                _rank(weight, target.axis),
-                tuple(aliases[id(weight)] - {target.weight}),
-                len(trace.inputs[name]),
-            )
+            return channels
+        if name in self._faults:
+            return self._faults[name]
+        binding = bind(self._trace, name, channels, self._parameters)
+        if isinstance(binding, Refusal):
+            return binding.reason
+        if reason := self._refused(binding, channels):
+            return reason
+        affine = f"{name}.weight".lstrip(".")
+        scale = self._state.get(affine)
+        if scale is None and (
+            is_parametrized(module, "weight") or getattr(module, "weight", None) is not None
+        ):
+            return f"its scale is not stored as {affine}: parametrized, or not in the state"
+        left_out = () if scale is None else _zero_channels(scale)
+        if len(left_out) == channels:
+            return "its scale is zero in every channel at issue (zero-initialized residual)"
+        return Target(
+            norm=name,
+            kind=kind.name,
+            channels=channels,
+            affine=None if scale is None else affine,
+            weight=binding.weight,
+            shape=tuple(self._parameters[binding.weight].shape),
+            axis=binding.axis,
+            side=binding.side,
+            left_out=left_out,
         )
-    return Plan(tuple(planned), tuple(left_out))
 
-
-def _refuse_wrapped(model: nn.Module) -> None:
-    """Refuse a wrapper: its prefix would stand in every name, and in no deployed file."""
-    for attribute, wrapper in (("_orig_mod", "torch.compile"), ("module", "a parallel wrapper")):
-        parallel = type(model).__module__.startswith(("torch.nn.parallel", "torch._dynamo"))
-        if parallel and isinstance(getattr(model, attribute, None), nn.Module):
-            raise PlanError(
-                f"this {type(model).__name__} is made by {wrapper}; issue the passport on the "
-                f"model inside (model.{attribute})"
+    def _refused(self, binding: Binding, channels: int) -> str | None:
+        fan = self._parameters[binding.weight].numel() // channels
+        if fan < MIN_FAN:
+            return (
+                f"{binding.weight} has only {fan} weights per channel, fewer than {MIN_FAN}: "
+                "bits would cost too much of each filter's freedom"
             )
+        if owner := self._taken.get((binding.weight, binding.axis)):
+            return f"{binding.weight} already carries the passport of {owner}"
+        return None
 
-
-def _target(
-    name: str,
-    module: nn.Module,
-    kind: NormKind,
-    channels: int,
-    binding: Binding | Refusal,
-    parameters: Mapping[str, Tensor],
-    taken: Mapping[tuple[str, int], str],
-) -> Target | str:
-    """The norm's entry in the canonical list, or why it has none."""
-    if isinstance(binding, Refusal):
-        return binding.reason
-    weight = parameters[binding.weight]
-    fan = weight.numel() // channels
-    if fan < MIN_FAN:
-        return (
-            f"{binding.weight} has only {fan} weights per channel, fewer than {MIN_FAN}: "
-            "bits would cost too much of each filter's freedom"
+    def _entry(self, target: Target) -> PlannedNorm:
+        weight = self._parameters[target.weight]
+        return PlannedNorm(
+            target,
+            _rank(weight, target.axis),
+            tuple(sorted(self._aliases[id(weight)] - {target.weight})),
+            len(self._trace.inputs[target.norm]),
+            not weight.requires_grad,
         )
-    if (binding.weight, binding.axis) in taken:
-        owner = taken[binding.weight, binding.axis]
-        return f"{binding.weight} already carries the passport of {owner}"
-    scale = getattr(module, "weight", None)
-    left_out = _zero_channels(scale) if isinstance(scale, Tensor) else ()
-    if len(left_out) == channels:
-        return "its scale is zero in every channel at issue (zero-initialized residual)"
-    return Target(
-        norm=name,
-        kind=kind.name,
-        channels=channels,
-        affine=f"{name}.weight".lstrip(".") if isinstance(scale, Tensor) else None,
-        weight=binding.weight,
-        shape=tuple(weight.shape),
-        axis=binding.axis,
-        side=binding.side,
-        left_out=left_out,
-    )
+
+
+def _unknown(module: nn.Module) -> str:
+    if tracks_statistics(module):
+        return "its class is not registered but keeps statistics; see register_norm"
+    if not is_parametrized(module) and getattr(module, "weight", None) is None:
+        return "its class is not registered and has no scale of its own; see register_norm"
+    return "its class is not registered, nor of a known structure; see register_norm"
 
 
 def _zero_channels(scale: Tensor) -> tuple[int, ...]:
@@ -256,37 +287,3 @@ def _aliases(model: nn.Module) -> dict[int, set[str]]:
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), set()).add(name)
     return names
-
-
-def _selected(
-    norms: Mapping[str, nn.Module],
-    targets: Selector | Iterable[Selector] | None,
-    exclude: Selector | Iterable[Selector] | None,
-) -> set[str]:
-    included = set(norms) if targets is None else _matching(norms, targets, "targets")
-    return included - (set() if exclude is None else _matching(norms, exclude, "exclude"))
-
-
-def _matching(
-    norms: Mapping[str, nn.Module], selectors: Selector | Iterable[Selector], option: str
-) -> set[str]:
-    single = isinstance(selectors, str | re.Pattern) or callable(selectors)
-    found: set[str] = set()
-    for selector in [selectors] if single else selectors:  # type: ignore[union-attr]
-        matches = {name for name, norm in norms.items() if _fits(selector, name, norm)}
-        if not matches and isinstance(selector, str | re.Pattern):
-            shown = selector if isinstance(selector, str) else selector.pattern
-            raise OptionError(
-                f"{option}: {shown!r} fits none of the host's {len(norms)} norms "
-                f"({', '.join(list(norms)[:6])}{' …' if len(norms) > 6 else ''})"
-            )
-        found |= matches
-    return found
-
-
-def _fits(selector: Any, name: str, norm: nn.Module) -> bool:
-    if isinstance(selector, str):
-        return fnmatchcase(name, selector)
-    if isinstance(selector, re.Pattern):
-        return selector.fullmatch(name) is not None
-    return bool(selector(name, norm))

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from modeldeed.anchor import Anchor
 from modeldeed.errors import EvidenceError, HostError, OptionError
 from modeldeed.passport.branch import PrivateBranch
+from modeldeed.passport.coloured import Factors
 from modeldeed.passport.norms import tracks_statistics
 from modeldeed.passport.reach import evaluating
 from modeldeed.results import BranchEvidence, Support
@@ -128,6 +129,7 @@ def check_branch(
     data: JudgeData,
     *,
     heads: dict[str, Tensor] | None = None,
+    factors: Factors | None = None,
     decoys: int = DEFAULT_DECOYS,
     seed: int | None = None,
     progress: Progress | None = None,
@@ -140,6 +142,7 @@ def check_branch(
         key: the claimed model key.
         data: the judge's data.
         heads: trained parameters of learned heads; None for keyed heads.
+        factors: of a coloured reading, checked; None for one of weights.
         decoys: how many wrong keys to try; stops early once ten do as well as the claimed one.
         seed: of the wrong keys; None draws one, so that no claimant can know them beforehand.
         progress: told after every wrong key.
@@ -157,11 +160,11 @@ def check_branch(
     start = time.perf_counter()
     with torch.no_grad(), evaluating(host):
         public = _accuracy(host, data)
-    owner = private_accuracy(_branch(host, anchor, key, heads), data)
+    owner = private_accuracy(_branch(host, anchor, key, heads, factors), data)
     tried: list[float] = []
     began = time.perf_counter()
     for wrong in decoy_keys(seed, decoys):
-        tried.append(private_accuracy(_branch(host, anchor, wrong, heads), data))
+        tried.append(private_accuracy(_branch(host, anchor, wrong, heads, factors), data))
         if progress:
             progress(len(tried), decoys, (time.perf_counter() - began) / len(tried) * decoys)
         if sum(accuracy >= owner for accuracy in tried) >= _ENOUGH_EXCEEDANCES:
@@ -184,10 +187,14 @@ def check_branch(
 
 
 def _branch(
-    host: nn.Module, anchor: Anchor, key: bytes, heads: dict[str, Tensor] | None
+    host: nn.Module,
+    anchor: Anchor,
+    key: bytes,
+    heads: dict[str, Tensor] | None,
+    factors: Factors | None,
 ) -> PrivateBranch:
     try:
-        branch = PrivateBranch(host, anchor.targets, key, anchor.passport)
+        branch = PrivateBranch(host, anchor.targets, key, anchor.passport, factors=factors)
         if heads is not None:
             branch.heads.load_state_dict(heads)
     except (HostError, OptionError, RuntimeError) as error:

@@ -1,18 +1,19 @@
-"""Reaching a host's norms for one call, without changing the host.
+"""Running a host on the side: what a call beside its training must leave as it was.
 
-For the duration of a call, each norm's ``forward`` is replaced on the instance. Hooks, class,
-parameters and module tree stay as they are, so the host's own state, its state-dict keys and a
-compiled version of it are untouched before and after.
+Nested inputs and outputs, modes, buffers and the random state; which forwards run is the matter
+of `modeldeed.passport.replacing`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from modeldeed.passport.replacing import replaced_forwards
 
 __all__ = [
     "BufferGuard",
@@ -21,38 +22,10 @@ __all__ = [
     "first_tensor",
     "preserved_rng",
     "replaced_forwards",
+    "tensors_in",
 ]
 
-_MISSING = object()
-
-
-def _inert(module: nn.Module, args: Any) -> None:
-    """Do nothing: a layer with a hook is never skipped by a fused path of its parent."""
-
-
-@contextmanager
-def replaced_forwards(
-    replacements: Mapping[nn.Module, Callable[..., Any]],
-) -> Iterator[None]:
-    """Replace the ``forward`` of some modules within the block, whatever happens in it.
-
-    Args:
-        replacements: module → function called in place of its ``forward``.
-    """
-    previous: list[tuple[nn.Module, Any, Any]] = []
-    try:
-        for module, forward in replacements.items():
-            handle = module.register_forward_pre_hook(_inert)
-            previous.append((module, vars(module).get("forward", _MISSING), handle))
-            vars(module)["forward"] = forward
-        yield
-    finally:
-        for module, forward, handle in reversed(previous):
-            handle.remove()
-            if forward is _MISSING:
-                vars(module).pop("forward", None)
-            else:
-                vars(module)["forward"] = forward
+_PLAIN = (str, bytes, int, float, complex, type, nn.Module, type(None))
 
 
 class BufferGuard:
@@ -77,6 +50,11 @@ class BufferGuard:
         ]
         self._volatile: list[tuple[nn.Module, str]] | None = None
         self._host = host
+
+    @property
+    def needed(self) -> bool:
+        """Whether a call in train mode was seen to change a buffer."""
+        return bool(self._volatile)
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
@@ -124,20 +102,37 @@ def preserved_rng(tensors: Iterable[Tensor]) -> Iterator[None]:
         yield
 
 
-def first_tensor(value: Any) -> Tensor | None:
-    """The first tensor of a nested argument, or None."""
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors of a nested input or output, in its order.
+
+    Args:
+        value: a tensor, a mapping (transformers' outputs too), a list, tuple or set, or any object
+            that keeps them as attributes (a dataclass), nested.
+    """
+    yield from _tensors_in(value, set())
+
+
+def _tensors_in(value: Any, seen: set[int]) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
-        return value
-    items: Iterable[Any] = ()
+        yield value
+        return
+    if isinstance(value, _PLAIN) or id(value) in seen:
+        return
+    seen.add(id(value))
+    items: Iterable[Any]
     if isinstance(value, Mapping):
         items = value.values()
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list | tuple | set | frozenset):
         items = value
+    else:
+        items = getattr(value, "__dict__", {}).values()
     for item in items:
-        found = first_tensor(item)
-        if found is not None:
-            return found
-    return None
+        yield from _tensors_in(item, seen)
+
+
+def first_tensor(value: Any) -> Tensor | None:
+    """The first tensor of a nested argument, or None."""
+    return next(tensors_in(value), None)
 
 
 def as_call(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -9,23 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import median
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from modeldeed.anchor import Target
-from modeldeed.errors import SuspectError
-from modeldeed.passport.signature import claimed_bits, passport_rows, project
+from modeldeed.passport._packed_signs import PackedSigns
+from modeldeed.passport.signature import claimed_bits
+from modeldeed.passport.streaming import Channels, Prepared, prepare, readings
 from modeldeed.results import LayerReading, SignatureEvidence, Verdict
 from modeldeed.statistics import LN2, LN10, Budget, log_binomial_tail, required_matches
-from modeldeed.suspects.weights import Weights, require_tensors
+from modeldeed.streams import KeyStream
+from modeldeed.suspects.restored import Restored, restore, summary
+from modeldeed.suspects.weights import Weights
 
 __all__ = [
     "MIN_BITS",
     "BoundLayer",
     "judge_signature",
     "load_layers",
+    "masked_margins",
     "matches_of",
     "read_signature",
 ]
@@ -40,14 +47,40 @@ class BoundLayer:
 
     Attributes:
         target: its entry in the canonical list.
-        weight: the bound weight, float64, every row divided by its largest magnitude: readings do
-            not depend on a row's length, and its square cannot leave the range.
-        scale_sign: sign of γ₀, shape ``(C,)``, float64; all ones without an affine.
+        channels: the bound weight, still where it is stored.
+        scale_sign: sign of γ₀, shape ``(C,)``, float64; all ones without an affine, and where it
+            was folded into the weight.
+        undone: what had to be undone to read it.
     """
 
     target: Target
-    weight: Tensor
+    channels: Channels
     scale_sign: Tensor
+    undone: tuple[str, ...] = ()
+
+    @cached_property
+    def weight(self) -> Tensor:
+        """The bound weight as a copy in float64, for a slow reading with `project`.
+
+        Every row times a power of two, its largest magnitude in [½, 1): readings do not depend on
+        a row's length, and its square cannot leave the range.
+        """
+        target = self.target
+        others = [size for d, size in enumerate(target.shape) if d != target.axis]
+        rows = self.channels.exact(torch.arange(target.channels))
+        return rows.reshape(target.channels, *others).movedim(0, target.axis)
+
+    @cached_property
+    def turning(self) -> NDArray[np.float64]:
+        """What a reading is multiplied with: the scale's sign; 0 for a channel without a bit."""
+        turning: NDArray[np.float64] = self.scale_sign.numpy().copy()
+        turning[list(self.target.left_out)] = 0
+        return turning
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """What many keys' readings of this layer have in common."""
+        return prepare(self.channels)
 
 
 def load_layers(weights: Weights, targets: Sequence[Target]) -> list[BoundLayer]:
@@ -61,52 +94,49 @@ def load_layers(weights: Weights, targets: Sequence[Target]) -> list[BoundLayer]
         One entry per target.
 
     Raises:
-        SuspectError: tensors are missing, misshapen or not floating point.
+        SuspectError: tensors are missing, misshapen, or in a form that cannot be undone.
     """
-    require_tensors(
-        weights,
-        [(t.weight, t.shape) for t in targets]
-        + [(t.affine, (t.channels,)) for t in targets if t.affine],
-    )
+    suspect = weights if isinstance(weights, Restored) else restore(weights, targets)
     layers = []
-    for target in targets:
-        weight = _scaled(_floating(weights, target.weight), target.axis)
+    for target, bound in zip(targets, suspect.bound(targets), strict=True):
         sign = torch.ones(target.channels, dtype=torch.float64)
-        if target.affine:
-            sign = _floating(weights, target.affine).sign()
-        layers.append(BoundLayer(target, weight, sign))
+        if bound.scale is not None:
+            sign = bound.scale.double().sign()
+        channels = Channels(bound.weight.tensor, target.axis, bound.weight.scale)
+        layers.append(BoundLayer(target, channels, sign, bound.undone))
     return layers
 
 
-def _scaled(weight: Tensor, axis: int) -> Tensor:
-    largest = weight.abs().amax([d for d in range(weight.dim()) if d != axis], keepdim=True)
-    return weight / torch.where(largest > 0, largest, 1.0)
-
-
-def _floating(weights: Weights, name: str) -> Tensor:
-    tensor = weights.tensor(name)
-    if not tensor.is_floating_point():
-        raise SuspectError(
-            f"{weights.label}: {name} is {tensor.dtype}, not floating point; restore its real "
-            "values (integer times scale) before reading"
-        )
-    try:
-        return tensor.double()
-    except RuntimeError as error:
-        raise SuspectError(f"{weights.label}: {name}, {tensor.dtype}: {error}") from error
-
-
-def _margins(layer: BoundLayer, ordinal: int, key: bytes, rows: str) -> Tensor:
+def _margins(
+    layer: BoundLayer, ordinal: int, key: bytes, rows: str, codeword: Tensor | None = None
+) -> Tensor:
     """b·c·r of the layer's bits in standard deviations; NaN where a bit cannot be read."""
-    bits = claimed_bits(key, ordinal, layer.target).double()
-    passport = passport_rows(key, ordinal, layer.target, "gamma", rows)
-    margins = bits * layer.scale_sign * project(layer.weight, passport, layer.target.axis)
+    bits = claimed_bits(key, ordinal, layer.target, codeword).double()
+    passport = PackedSigns(key, ordinal, layer.target.fan, rows)
+    # On one thread: two that hand the interpreter's lock to each other gained nothing when it was
+    # measured, and lost much on a busy machine. A second core hashes the files meanwhile.
+    read = readings(layer.channels, passport)
+    margins = bits * layer.scale_sign * torch.from_numpy(read)
     margins = torch.where(torch.isfinite(margins) & (margins != 0), margins, torch.nan)
     return margins[bits != 0]
 
 
+def masked_margins(layers: Sequence[BoundLayer], key: bytes, *, rows: str = "keyed") -> Tensor:
+    """The readings behind all bits, times the pseudo-random part of each: what a message is in.
+
+    Returns:
+        Shape ``(n,)``, float64, in canonical order; NaN where a bit cannot be read.
+    """
+    return torch.cat([_margins(layer, o, key, rows) for o, layer in enumerate(layers)])
+
+
 def read_signature(
-    layers: Sequence[BoundLayer], key: bytes, budget: Budget, *, rows: str = "keyed"
+    layers: Sequence[BoundLayer],
+    key: bytes,
+    budget: Budget,
+    *,
+    rows: str = "keyed",
+    codewords: Sequence[Tensor] | None = None,
 ) -> SignatureEvidence:
     """Read a claim's bits from a suspect's layers.
 
@@ -115,17 +145,18 @@ def read_signature(
         key: the model key of the claim.
         budget: what the p-value has to pay.
         rows: the passports' form.
+        codewords: what a message turns in each layer's bits; None without a message.
 
     Returns:
         Matches, exact p-value before and after payment, and every layer's reading.
     """
-    readings = []
+    layers_read = []
     margins: list[float] = []
     for ordinal, layer in enumerate(layers):
-        margin = _margins(layer, ordinal, key, rows)
+        margin = _margins(layer, ordinal, key, rows, codewords[ordinal] if codewords else None)
         readable = margin[~margin.isnan()].tolist()
         margins += readable
-        readings.append(
+        layers_read.append(
             LayerReading(
                 norm=layer.target.norm,
                 weight=layer.target.weight,
@@ -137,7 +168,7 @@ def read_signature(
                 lowest_margin=min(readable, default=None),
             )
         )
-    bits, matches = sum(r.bits for r in readings), sum(r.matches for r in readings)
+    bits, matches = sum(r.bits for r in layers_read), sum(r.matches for r in layers_read)
     log_p = log_binomial_tail(matches, bits)
     return SignatureEvidence(
         reading="weights/v1",
@@ -149,15 +180,20 @@ def read_signature(
         threshold_log2=budget.threshold_log2,
         required_matches=required_matches(bits, budget),
         median_margin=median(margins) if margins else None,
-        layers=tuple(readings),
+        layers=tuple(layers_read),
+        undone=summary([layer.undone for layer in layers]),
     )
 
 
 def matches_of(layers: Sequence[BoundLayer], key: bytes, *, rows: str = "keyed") -> int:
     """How many bits match under a key: `read_signature` without the report, for many keys."""
-    return sum(
-        int((_margins(layer, ordinal, key, rows) > 0).sum()) for ordinal, layer in enumerate(layers)
-    )
+    matches = 0
+    for ordinal, layer in enumerate(layers):
+        target = layer.target
+        read = layer.prepared.readings(PackedSigns(key, ordinal, target.fan, rows))
+        bits = KeyStream(key, "bits", ordinal).signs(target.channels).numpy()
+        matches += int(np.count_nonzero(bits * (layer.turning * read) > 0))
+    return matches
 
 
 def judge_signature(evidence: SignatureEvidence, budget: Budget) -> tuple[Verdict, str]:

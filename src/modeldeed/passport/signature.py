@@ -81,19 +81,34 @@ def passport_rows(
     return passport.reshape(shape).movedim(0, target.axis)
 
 
-def claimed_bits(key: bytes, ordinal: int, target: Target) -> Tensor:
+def claimed_bits(
+    key: bytes, ordinal: int, target: Target, codeword: Tensor | None = None
+) -> Tensor:
     """The signature bits of one layer, from their own label; 0 for channels left out.
+
+    Args:
+        key: the model key.
+        ordinal: the layer's place in the canonical list.
+        target: its entry there.
+        codeword: ±1 of shape ``(C,)``, what a message turns; None without one. The bits stay
+            uniform and independent: see `modeldeed.passport.message`.
 
     Returns:
         int8, shape ``(C,)``.
     """
     bits = KeyStream(key, "bits", ordinal).signs(target.channels)
     bits[list(target.left_out)] = 0
-    return bits
+    return bits if codeword is None else bits * codeword
 
 
-def layer_secrets(key: bytes, ordinal: int, target: Target, rows: str = "keyed") -> LayerSecrets:
-    """Derive everything secret about one layer."""
+def layer_secrets(
+    key: bytes,
+    ordinal: int,
+    target: Target,
+    rows: str = "keyed",
+    codeword: Tensor | None = None,
+) -> LayerSecrets:
+    """Derive everything secret about one layer; see `claimed_bits` for the codeword."""
     return LayerSecrets(
         passports=torch.stack(
             [
@@ -101,7 +116,7 @@ def layer_secrets(key: bytes, ordinal: int, target: Target, rows: str = "keyed")
                 passport_rows(key, ordinal, target, "beta", rows),
             ]
         ),
-        bits=claimed_bits(key, ordinal, target),
+        bits=claimed_bits(key, ordinal, target, codeword),
     )
 
 

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from modeldeed.errors import OptionError
 
-__all__ = ["Schedule", "Split", "TrainingRule", "batch_size", "portion"]
+__all__ = ["Cut", "Schedule", "Split", "TrainingRule", "batch_size", "portion"]
 
 Schedule = Literal["pair", "reuse", "alternate", "both"]
 
@@ -30,6 +30,29 @@ class Split:
     private: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class Cut:
+    """How one batch is cut.
+
+    Attributes:
+        split: the samples of each branch.
+        samples: N.
+        dim: the inputs' batch dimension.
+    """
+
+    split: Split
+    samples: int
+    dim: int
+
+    def public(self, batch: Any, dim: int | None = None) -> Any:
+        """The public branch's part of inputs, or of targets along another dimension."""
+        return portion(batch, self.split.public, self.samples, self.dim if dim is None else dim)
+
+    def private(self, batch: Any, dim: int | None = None) -> Any:
+        """The private branch's part."""
+        return portion(batch, self.split.private, self.samples, self.dim if dim is None else dim)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingRule:
     """How a passport is trained; nothing of it is evidence.
@@ -38,7 +61,8 @@ class TrainingRule:
         schedule: ``"pair"``: the whole batch public, then its first samples private as well;
             ``"reuse"``: those samples private *instead*; ``"alternate"``: whole batches in turn,
             as in the paper; ``"both"``: every sample through both, as in the released code.
-        share: part of the batch that the private branch gets under pair and reuse, in (0, 1].
+        share: part of the batch that the private branch gets under pair and reuse, in (0, 1];
+            left out it is all of it, and under reuse half.
         interval: it gets it every so many steps; so does the signature loss. A longer interval
             wants a proportionally larger ``signature_weight``.
         margin: m of the signature hinge, in standard deviations of an unrelated weight; thin
@@ -47,6 +71,9 @@ class TrainingRule:
         private_weight: weight of the private branch's loss.
         warmup: steps over which the weight of both marking losses rises from nothing to its full
             value; 0 starts with the full weight.
+        batch_dim: dimension of the inputs' tensors along which samples lie; 1 for sequence-first
+            hosts.
+        target_dim: the same of the targets.
         early: compute the private gradients within `Passport.joint_loss`, before the public
             forward: the two graphs never live at once. False keeps both until the backward, as
             differentiating twice needs.
@@ -56,12 +83,14 @@ class TrainingRule:
     """
 
     schedule: Schedule = "pair"
-    share: float = 1.0
+    share: float = None  # type: ignore[assignment]  # replaced below, never seen
     interval: int = 8
     margin: float = 5.0
     signature_weight: float = 8.0
     private_weight: float = 0.5
     warmup: int = 0
+    batch_dim: int = 0
+    target_dim: int = 0
     early: bool = True
 
     def __post_init__(self) -> None:
@@ -69,14 +98,18 @@ class TrainingRule:
             raise OptionError(
                 f"schedule {self.schedule!r} is unknown; there are: {', '.join(get_args(Schedule))}"
             )
+        share: Any = self.share
+        if share is None:
+            object.__setattr__(self, "share", 0.5 if self.schedule == "reuse" else 1.0)
         if not 0 < self.share <= 1:
             raise OptionError(f"share is in (0, 1], got {self.share}")
-        if self.schedule == "reuse" and self.share == 1:
-            raise OptionError("reuse takes the share from the public branch; give it a share < 1")
         if self.interval < 1:
             raise OptionError(f"interval is at least 1, got {self.interval}")
         if self.warmup < 0:
             raise OptionError(f"warmup is a number of steps ≥ 0, got {self.warmup}")
+        for name in ("batch_dim", "target_dim"):
+            if getattr(self, name) < 0:
+                raise OptionError(f"{name} is counted from 0, got {getattr(self, name)}")
         for name in ("margin", "signature_weight", "private_weight"):
             if not (math.isfinite(value := getattr(self, name)) and value >= 0):
                 raise OptionError(f"{name} is a finite number ≥ 0, got {value}")
@@ -92,6 +125,10 @@ class TrainingRule:
         if self.schedule == "alternate":
             return step % 2 == 1
         return step % self.interval == 0
+
+    def cut(self, samples: int) -> Cut:
+        """How a batch of N samples is cut; see `split`."""
+        return Cut(self.split(samples), samples, self.batch_dim)
 
     def split(self, samples: int) -> Split:
         """The samples of each branch in a step in which both take part.
@@ -122,28 +159,46 @@ class TrainingRule:
         return Split((0, samples), (0, samples))
 
 
-def batch_size(inputs: Any) -> int:
-    """N, the common first dimension of an input's tensors.
+def batch_size(inputs: Any, dim: int = 0) -> int:
+    """N, the common size of an input's tensors along the batch dimension.
+
+    Args:
+        inputs: a tensor, or nested; scalars in it belong to no sample.
+        dim: the batch dimension.
 
     Raises:
-        OptionError: there is no tensor, or their first dimensions differ.
+        OptionError: there is no tensor, or they differ in size along it.
     """
-    sizes = {
-        leaf.shape[0] for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor) and leaf.dim()
-    }
-    if len(sizes) != 1:
+    leaves = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor) and leaf.dim()]
+    sizes = {leaf.shape[dim] if leaf.dim() > dim else None for leaf in leaves}
+    size = sizes.pop() if len(sizes) == 1 else None
+    if size is None:
+        shapes = ", ".join(str(tuple(leaf.shape)) for leaf in leaves[:4])
         raise OptionError(
-            f"the batch's tensors must share their first dimension, got sizes {sorted(sizes)}; "
+            f"the batch's tensors must have the same size along dimension {dim}, got "
+            f"{f'shapes {shapes}' if leaves else 'no tensor'}; see TrainingRule(batch_dim=...), or "
             "call passport.private(...) on inputs you cut yourself"
         )
-    return int(sizes.pop())
+    return size
 
 
-def portion(inputs: Any, samples: tuple[int, int], total: int) -> Any:
-    """The given samples of every tensor in a nested input; the input itself when that is all."""
+def portion(inputs: Any, samples: tuple[int, int], total: int, dim: int = 0) -> Any:
+    """The given samples of every tensor in a nested input; the input itself when that is all.
+
+    Args:
+        inputs: a tensor, or nested.
+        samples: half-open range.
+        total: N.
+        dim: the batch dimension.
+    """
     start, stop = samples
     if (start, stop) == (0, total):
         return inputs
     return tree_map(
-        lambda leaf: leaf[start:stop] if isinstance(leaf, Tensor) and leaf.dim() else leaf, inputs
+        lambda leaf: (
+            leaf.narrow(dim, start, stop - start)
+            if isinstance(leaf, Tensor) and leaf.dim() > dim
+            else leaf
+        ),
+        inputs,
     )

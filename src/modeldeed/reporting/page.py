@@ -18,14 +18,17 @@ REPORT_PAGE = "report.html"
 REPORT_JSON = "report.json"
 
 
-def require_report_extra() -> None:
+def require_report_extra(extra: str = "report") -> None:
     """Fail now rather than after a minute of work.
+
+    Args:
+        extra: the extra to name; one that holds more suits a command that needs more.
 
     Raises:
         MissingExtraError: matplotlib or Jinja is not installed.
     """
     for module in ("matplotlib", "jinja2"):
-        import_extra(module, module, "report")
+        import_extra(module, module, extra)
 
 
 def demo_page(result: DemoResult) -> str:

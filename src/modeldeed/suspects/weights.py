@@ -6,21 +6,23 @@ the one who examines it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from modeldeed.digests import tensor_root
 from modeldeed.errors import EvidenceError, SuspectError
+from modeldeed.suspects.files import TensorFile
+from modeldeed.suspects.shards import INDEX_SUFFIX, ShardedFiles, find_checkpoint
 
-__all__ = ["Weights", "open_weights", "require_tensors"]
+__all__ = ["Weights", "lacking", "open_weights", "require_tensors"]
 
-_BLOCK = 2**20
+# Looking for similar names takes time in proportion to both; a suspect may have millions.
+_MOST_COMPARED = 2_000
+_LONGEST_COMPARED = 200
 
 
 class Weights(Protocol):
@@ -45,44 +47,16 @@ class Weights(Protocol):
         ...
 
     def digest(self) -> str:
-        """SHA-256 of the file, or the tensor root of tensors in memory, hexadecimal."""
+        """SHA-256 of the file or files, or the tensor root of tensors in memory, hexadecimal."""
         ...
 
+    def require_unchanged(self) -> None:
+        """Refuse files that changed since they were opened.
 
-class _File:
-    """A safetensors file; tensors are read when asked for."""
-
-    def __init__(self, path: Path) -> None:
-        self.label = str(path)
-        self._path = path
-        _refuse_pickle(path)
-        try:
-            self._handle: Any = safe_open(str(path), framework="pt", device="cpu")
-        except (SafetensorError, OSError, ValueError) as error:
-            raise SuspectError(
-                f"{path} is not a readable safetensors file ({error}); write one with "
-                "safetensors.torch.save_file(model.state_dict(), ...)"
-            ) from error
-
-    def names(self) -> list[str]:
-        return list(self._handle.keys())
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self._handle.get_slice(name).get_shape())
-
-    def tensor(self, name: str) -> Tensor:
-        try:
-            tensor: Tensor = self._handle.get_tensor(name)
-        except (SafetensorError, KeyError, ValueError, RuntimeError, AttributeError) as error:
-            raise SuspectError(f"{self.label}: {name} cannot be read: {error!r}") from error
-        return tensor
-
-    def digest(self) -> str:
-        digest = hashlib.sha256()
-        with self._path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-        return digest.hexdigest()
+        Raises:
+            SuspectError: they did, so what was read and what was digested could differ.
+        """
+        ...
 
 
 class _Memory:
@@ -107,24 +81,32 @@ class _Memory:
         except (EvidenceError, RuntimeError, NotImplementedError) as error:
             raise SuspectError(f"{self.label} have no digest: {error}") from error
 
+    def require_unchanged(self) -> None:
+        pass  # the caller's own tensors
+
 
 def open_weights(suspect: str | Path | Mapping[str, Tensor] | nn.Module) -> Weights:
     """Open a suspect's weights.
 
     Args:
-        suspect: a safetensors file, a state dict, or a module.
+        suspect: a safetensors file; a checkpoint of several, by its index or by the folder that
+            holds it; a state dict; or a module.
 
     Returns:
         Named tensors, read on demand.
 
     Raises:
-        SuspectError: the file is missing, a pickle, or no safetensors file.
+        SuspectError: a file is missing, a pickle, or no safetensors file; an index is malformed
+            or leads out of its folder.
     """
     if isinstance(suspect, nn.Module):
         return _Memory(suspect.state_dict())
     if isinstance(suspect, Mapping):
         return _Memory(suspect)
-    return _File(Path(suspect))
+    path = Path(suspect)
+    if path.is_dir():
+        path = find_checkpoint(path)
+    return ShardedFiles(path) if path.name.endswith(INDEX_SUFFIX) else TensorFile(path)
 
 
 def require_tensors(weights: Weights, expected: Sequence[tuple[str, tuple[int, ...]]]) -> None:
@@ -137,18 +119,11 @@ def require_tensors(weights: Weights, expected: Sequence[tuple[str, tuple[int, .
     Raises:
         SuspectError: says how many are missing or misshapen, names some, and similar ones.
     """
-    names = weights.names()
-    known = set(names)
+    known = set(weights.names())
     wanted = dict.fromkeys(name for name, _ in expected)
     missing = [name for name in wanted if name not in known]
     if missing:
-        similar = get_close_matches(missing[0], names, n=3, cutoff=0.3)
-        raise SuspectError(
-            f"{weights.label} lacks {len(missing)} of {len(wanted)} tensors of the claim, "
-            f"for example {missing[0]}"
-            + (f"; it has similar names: {', '.join(similar)}" if similar else "")
-            + ". If its modules were renamed, rename them back before reading"
-        )
+        raise lacking(weights, missing, len(wanted))
     for name, shape in expected:
         if weights.shape(name) != tuple(shape):
             raise SuspectError(
@@ -157,20 +132,22 @@ def require_tensors(weights: Weights, expected: Sequence[tuple[str, tuple[int, .
             )
 
 
-def _refuse_pickle(path: Path) -> None:
-    if path.exists() and not path.is_file():
-        raise SuspectError(f"{path} is no regular file")  # a pipe would be waited for, for ever
-    try:
-        with path.open("rb") as file:
-            start = file.read(9)
-    except OSError as error:
-        raise SuspectError(f"{path} cannot be read: {error.strerror}") from error
-    # A safetensors file starts with its header's length, whose first byte may be anything.
-    if start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
-        return
-    # A zip archive is what torch.save writes; byte 0x80 starts a bare pickle.
-    if start.startswith((b"PK\x03\x04", b"\x80")):
-        raise SuspectError(
-            f"{path} is a pickle, which runs code when it is opened, so it is not; have it "
-            "converted by its holder with safetensors.torch.save_file(model.state_dict(), ...)"
-        )
+def lacking(weights: Weights, missing: Sequence[str], wanted: int) -> SuspectError:
+    """Say which tensors a suspect lacks, and name similar ones.
+
+    Args:
+        weights: the suspect.
+        missing: at least one name of the claim.
+        wanted: how many the claim asks for.
+
+    Returns:
+        The error, to be raised.
+    """
+    names = [n for n in weights.names()[:_MOST_COMPARED] if len(n) <= _LONGEST_COMPARED]
+    similar = get_close_matches(missing[0][:_LONGEST_COMPARED], names, n=3, cutoff=0.3)
+    return SuspectError(
+        f"{weights.label} lacks {len(missing)} of {wanted} tensors of the claim, "
+        f"for example {missing[0]}"
+        + (f"; it has similar names: {', '.join(similar)}" if similar else "")
+        + ". If its modules were renamed, rename them back before reading"
+    )

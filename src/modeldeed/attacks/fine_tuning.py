@@ -1,0 +1,160 @@
+"""Train a model on, without its mark: on the same data or others, with its classifier or a new one.
+
+Source:
+    Y. Adi et al., "Turning Your Weakness Into a Strength", USENIX Security 2018, section 5.3: its
+    FTAL (all layers trained on) and RTAL (classifier drawn anew, all layers trained on).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from modeldeed.attacks._layers import copy_of
+from modeldeed.attacks.registry import Attack, AttackData, register
+from modeldeed.data import Dataset
+from modeldeed.errors import OptionError
+from modeldeed.training import Augment, Recipe, train
+
+__all__ = ["FineTune", "fine_tune", "with_new_classifier"]
+
+
+def with_new_classifier(model: nn.Module, classes: int, *, generator: torch.Generator) -> nn.Module:
+    """A copy whose last linear layer is drawn anew, as another task needs it.
+
+    Args:
+        model: not changed; its last linear layer, in the order of its modules, is the classifier.
+        classes: outputs of the new one, at least 2.
+        generator: of the new weights, on the CPU.
+
+    Returns:
+        The copy, in evaluation mode.
+
+    Raises:
+        OptionError: there is no linear layer, or fewer than 2 classes are asked for.
+    """
+    if classes < 2:
+        raise OptionError(f"a classifier has at least 2 classes, got {classes}")
+    changed = copy_of(model)
+    linear = [(n, m) for n, m in changed.named_modules() if isinstance(m, nn.Linear)]
+    if not linear or not linear[-1][0]:
+        raise OptionError(
+            f"{type(model).__name__} has no linear layer inside that could be its classifier; "
+            "replace its classifier beforehand"
+        )
+    name, old = linear[-1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_drawn_seed(generator))
+        new = nn.Linear(old.in_features, classes, bias=old.bias is not None)
+    parent, _, attribute = name.rpartition(".")
+    setattr(
+        changed.get_submodule(parent), attribute, new.to(old.weight.device, old.weight.dtype).eval()
+    )
+    return changed
+
+
+def fine_tune(
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    epochs: int,
+    learning_rate: float,
+    generator: torch.Generator,
+    new_classifier: bool = False,
+    batch_size: int = 64,
+    bfloat16: bool = False,
+    augment: Augment | None = None,
+) -> nn.Module:
+    """Train all layers of a copy on, with the task's loss alone.
+
+    Args:
+        model: not changed; it returns logits.
+        dataset: what is learned, on the model's device.
+        epochs: passes over its training part, at least 1.
+        learning_rate: peak of one cycle of SGD with Nesterov momentum.
+        generator: of the order of samples, of a new classifier and of dropout, on the CPU.
+        new_classifier: draw the last linear layer anew, for the classes of ``dataset``.
+        batch_size: samples per step; a last smaller batch is left out.
+        bfloat16: train under autocast to bfloat16.
+        augment: applied to every batch.
+
+    Returns:
+        The trained copy in evaluation mode.
+
+    Raises:
+        OptionError: an argument is out of range, or the classes are not the model's and no new
+            classifier was asked for.
+        DataError: the training part is smaller than a batch.
+    """
+    recipe = Recipe(
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        bfloat16=bfloat16,
+        seed=_drawn_seed(generator),
+    )
+    if new_classifier:
+        changed = with_new_classifier(model, dataset.num_classes, generator=generator)
+    else:
+        changed = copy_of(model)
+        _require_classes(changed, dataset)
+    device = dataset.x_train.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(recipe.seed)  # dropout draws from the global generator
+        for _ in train(changed, dataset, recipe, augment=augment):
+            pass
+    return changed.eval()
+
+
+def _require_classes(model: nn.Module, dataset: Dataset) -> None:
+    with torch.no_grad():
+        outputs = model(dataset.x_train[:2]).shape[-1]
+    if outputs != dataset.num_classes:
+        raise OptionError(
+            f"the model has {outputs} outputs and {dataset.name} {dataset.num_classes} classes; "
+            "fine-tune with new_classifier=True"
+        )
+
+
+def _drawn_seed(generator: torch.Generator) -> int:
+    return int(torch.randint(2**31, (), generator=generator))
+
+
+@register("fine-tune")
+@dataclass(frozen=True, kw_only=True)
+class FineTune(Attack):
+    """Train all layers on; see `fine_tune`.
+
+    Attributes:
+        epochs: passes over the training part.
+        learning_rate: peak of one cycle.
+        new_classifier: draw the last linear layer anew.
+        batch_size: samples per step.
+        bfloat16: train under autocast to bfloat16.
+    """
+
+    epochs: int
+    learning_rate: float
+    new_classifier: bool = False
+    batch_size: int = 64
+    bfloat16: bool = False
+
+    def apply(self, model: nn.Module, data: AttackData, generator: torch.Generator) -> nn.Module:
+        """A trained copy."""
+        return fine_tune(
+            model,
+            data.dataset,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            new_classifier=self.new_classifier,
+            batch_size=self.batch_size,
+            bfloat16=self.bfloat16,
+            augment=data.augment,
+            generator=generator,
+        )
+
+    def steps(self, data: AttackData) -> int:
+        """Optimizer steps."""
+        return self.epochs * (len(data.dataset.y_train) // self.batch_size)

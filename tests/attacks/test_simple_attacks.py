@@ -1,0 +1,141 @@
+"""Pruning, rounding and fine-tuning: each does what it says and no more."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from modeldeed.attacks import (
+    AttackData,
+    LowVarianceResampling,
+    fine_tune,
+    prune,
+    quantize,
+    with_new_classifier,
+)
+from modeldeed.errors import OptionError
+from modeldeed.training import accuracy
+from tests.attacks.conftest import small_data
+
+LAYERS = (0, 3, 5, 11)
+
+
+def weights(model: nn.Module) -> list[torch.Tensor]:
+    return [model[index].weight.detach() for index in LAYERS]
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_exactly_the_smallest_weights_are_zeroed(
+    model: nn.Module, share: float, scope: str
+) -> None:
+    pairs = list(zip(weights(model), weights(prune(model, share=share, scope=scope)), strict=True))
+    for group in [pairs] if scope == "global" else [[pair] for pair in pairs]:
+        before = torch.cat([old.reshape(-1) for old, _ in group])
+        after = torch.cat([new.reshape(-1) for _, new in group])
+        gone = after == 0
+        assert int(gone.sum()) == round(share * len(before))
+        assert before[gone].abs().max() <= before[~gone].abs().min()
+        assert torch.equal(after[~gone], before[~gone])
+
+
+def test_pruning_leaves_norms_and_biases(model: nn.Module) -> None:
+    changed = prune(model, share=0.9)
+    changed_names = [
+        name
+        for name, tensor in model.state_dict().items()
+        if not torch.equal(tensor, changed.state_dict()[name])
+    ]
+    assert changed_names == [f"{index}.weight" for index in (0, 3, 5, 7, 11)]
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_rounded_rows_have_as_many_levels_as_the_bits_allow(model: nn.Module, bits: int) -> None:
+    levels = 2 ** (bits - 1) - 1
+    for before, after in zip(weights(model), weights(quantize(model, bits=bits)), strict=True):
+        for row, old in zip(after.flatten(1), before.flatten(1), strict=True):
+            step = old.abs().max() / levels
+            whole = row / step
+            torch.testing.assert_close(whole, whole.round(), rtol=0, atol=1e-3)
+            assert whole.abs().max() <= levels + 1e-3
+            assert (row - old).abs().max() <= step / 2 + 1e-6
+        assert not torch.equal(before, after)
+
+
+def test_a_row_of_zeros_survives_rounding(model: nn.Module) -> None:
+    with torch.no_grad():
+        model[0].weight[2] = 0
+    changed = quantize(model, bits=8)[0].weight
+    assert changed.isfinite().all()
+    assert not changed[2].any()
+
+
+def test_a_model_learns_by_fine_tuning(model: nn.Module) -> None:
+    data = small_data()
+    changed = fine_tune(
+        model, data, epochs=20, learning_rate=0.05, batch_size=16, generator=generator()
+    )
+    before, after = (accuracy(m, data.x_train, data.y_train) for m in (model, changed))
+    assert before < 0.5
+    assert after > 0.9
+
+
+def test_other_classes_need_a_new_classifier(model: nn.Module) -> None:
+    other = small_data(classes=5)
+    options = {"epochs": 1, "learning_rate": 0.01, "batch_size": 16, "generator": generator()}
+    with pytest.raises(OptionError, match=r"3 outputs and small 5 classes.*new_classifier=True"):
+        fine_tune(model, other, **options)
+    changed = fine_tune(model, other, new_classifier=True, **options)
+    assert changed(other.x_train).shape == (48, 5)
+
+
+def test_a_new_classifier_leaves_the_other_layers(model: nn.Module) -> None:
+    changed = with_new_classifier(model, 7, generator=generator())
+    old, new = model.state_dict(), changed.state_dict()
+    assert list(old) == list(new)
+    for name in old:
+        assert torch.equal(old[name], new[name]) == (not name.startswith("11."))
+    assert new["11.weight"].shape == (7, 32)
+
+
+@pytest.mark.parametrize("broken", [nn.Linear(3, 2), nn.Sequential(nn.Conv2d(1, 2, 1))])
+def test_without_a_classifier_inside_there_is_no_new_one(broken: nn.Module) -> None:
+    with pytest.raises(OptionError, match="no linear layer inside"):
+        with_new_classifier(broken, 3, generator=generator())
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda m: prune(m, share=0.0), "share is in"),
+        (lambda m: prune(m, share=1.0), "share is in"),
+        (lambda m: prune(m, share=0.5, scope="row"), "scope is 'global' or 'layer'"),
+        (lambda m: quantize(m, bits=1), "bits is in"),
+        (lambda m: quantize(m, bits=9), "bits is in"),
+        (lambda m: with_new_classifier(m, 1, generator=generator()), "at least 2 classes"),
+        (lambda _: LowVarianceResampling(passes=0), "passes ≥ 1"),
+        (lambda _: LowVarianceResampling(samples=1), "samples ≥ 2"),
+        (lambda _: LowVarianceResampling(epochs=-1), "epochs ≥ 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(model: nn.Module, call, told: str) -> None:
+    with pytest.raises(OptionError, match=told):
+        call(model)
+
+
+def test_the_augmentation_is_applied_to_every_batch(model: nn.Module) -> None:
+    seen = []
+
+    def augment(x, random):
+        seen.append(len(x))
+        return x
+
+    data = AttackData(small_data(), augment)
+    attack = LowVarianceResampling(samples=16, passes=2, epochs=1, batch_size=16)
+    attack.apply(model, data, generator())
+    assert seen == [16] * 6
