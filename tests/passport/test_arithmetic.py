@@ -86,9 +86,7 @@ def test_stacked_heads_equal_single_ones(name: str) -> None:
     channels = [8, 16, 8, 8, 16, 4]
     heads = [make_head(name, KEY, o, size, len(channels)) for o, size in enumerate(channels)]
     readings = torch.randn(2, sum(channels), generator=torch.Generator().manual_seed(9))
-    one_by_one = [
-        head(part) for head, part in zip(heads, readings.split(channels, 1), strict=True)
-    ]
+    one_by_one = [head(part) for head, part in zip(heads, readings.split(channels, 1), strict=True)]
     gamma, beta = HeadBank(heads, channels)(readings)
     torch.testing.assert_close(gamma, torch.cat([g for g, _ in one_by_one]))
     torch.testing.assert_close(beta, torch.cat([b for _, b in one_by_one]))
