@@ -306,3 +306,12 @@ def test_impossible_lists_of_counts_are_refused(
 def test_no_p_values_are_not_tested() -> None:
     with pytest.raises(OptionError, match="at least one"):
         uniformity_p_value([])
+
+
+@given(st.integers(1, 400), st.integers(1, 200), st.integers(0, 60))
+def test_required_matches_is_the_least_that_is_accepted(
+    bits: int, alpha: int, grinding: int
+) -> None:
+    budget = Budget(alpha_log2=alpha, grinding_log2=grinding)
+    accepted = [m for m in range(bits + 1) if budget.accepts(log_binomial_tail(m, bits))]
+    assert required_matches(bits, budget) == (min(accepted) if accepted else None)

@@ -25,7 +25,9 @@ class ReadCheckpoint(_Record):
         tensors: how many there are.
         largest_tensor_bytes: of them.
         shards: files they lie in.
-        threads: that sum; the reading takes one, and leaves the others to the digest.
+        threads: that sum, and that read where the sums are compiled; NumPy reads on one.
+        compiled: whether they were (extra ``fast``).
+        setup_seconds: of compiling, once in a process.
         bits: of the claim.
         matches: that were read as claimed, by a key that nothing was marked with.
         seconds: of one reading of all bits; median.
@@ -48,6 +50,8 @@ class ReadCheckpoint(_Record):
     largest_tensor_bytes: int
     shards: int
     threads: int
+    compiled: bool
+    setup_seconds: float
     bits: int
     matches: int
     seconds: float
@@ -110,8 +114,10 @@ def render(card: Card) -> str:
         f" Between the sizes of row checkpoints the cost of a byte differs by a factor of "
         f"{metrics.linearity:.2f}."
     )  # fmt: skip
+    compiled = all(cell.compiled for cell in metrics.cells)
+    how = f"read by compiled sums on {threads}" if compiled else "read by NumPy on one thread"
     legend = (
-        f"Level 1 of a synthetic float32 checkpoint from the page cache, read on one thread and "
+        f"Level 1 of a synthetic float32 checkpoint from the page cache, {how} and "
         f"summed on {threads}; "
         "*rows* and *columns* is how the channels lie in the bound tensors. Seconds and GB/s are "
         "of the reading, *of torch.sum* its speed relative to a sum of the same mapped bytes, "

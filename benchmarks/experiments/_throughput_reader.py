@@ -19,6 +19,7 @@ from benchmarks.experiments._throughput_card import ReadCheckpoint
 from benchmarks.memory import resident_bytes
 from modeldeed.anchor import Target
 from modeldeed.errors import ModelDeedError
+from modeldeed.passport._compiled_sums import compiled_sums
 from modeldeed.passport.reading import load_layers, masked_margins, read_signature
 from modeldeed.statistics import Budget
 from modeldeed.streams import derive
@@ -131,6 +132,9 @@ def _read(sender: Any, checkpoint: Checkpoint, folder: Path, threads: int, repea
     torch.set_num_threads(threads)
     key = derive(bytes(32), "signature-throughput")
     level = resident_bytes("RssAnon")
+    start = time.perf_counter()
+    compiled = compiled_sums() is not None
+    setup = time.perf_counter() - start
     weights = open_weights(folder)
     layers = load_layers(weights, checkpoint.targets())
     masked_margins(layers, key)  # brings the pages in, once
@@ -160,6 +164,8 @@ def _read(sender: Any, checkpoint: Checkpoint, folder: Path, threads: int, repea
             largest_tensor_bytes=max(sizes),
             shards=-(-checkpoint.tensors // checkpoint.shard_tensors),
             threads=threads,
+            compiled=compiled,
+            setup_seconds=setup,
             bits=evidence.bits,
             matches=evidence.matches,
             seconds=seconds,

@@ -242,11 +242,16 @@ def required_matches(trials: int, budget: Budget) -> int | None:
     """
     if not budget.accepts(log_binomial_tail(trials, trials)):
         return None
+    # Found in floating point and settled exactly: an exact tail of many bits takes long.
     low, high = 0, trials
     while low < high:
         middle = (low + high) // 2
-        if budget.accepts(log_binomial_tail(middle, trials)):
+        if binom.logsf(middle - 1, trials, 0.5) / LN2 <= budget.threshold_log2:
             high = middle
         else:
             low = middle + 1
+    while low > 0 and budget.accepts(log_binomial_tail(low - 1, trials)):
+        low -= 1
+    while not budget.accepts(log_binomial_tail(low, trials)):
+        low += 1
     return low

@@ -68,6 +68,11 @@ def test_readings_equal_a_loop_over_channels(shape: tuple[int, ...], axis: int) 
         assert float(found[channel]) == pytest.approx(expected / float(row.norm()))
 
 
+def test_a_weight_of_one_dimension_is_read_channel_by_channel() -> None:
+    found = project(torch.tensor([2.0, -3.0, 0.0]), torch.tensor([1, 1, -1]), 0)
+    assert found.tolist() == [1, -1, 0]
+
+
 def test_every_channel_layer_role_and_key_has_its_own_passport() -> None:
     entry = target((6, 64))
     rows = [passport_rows(KEY, o, entry, r, "keyed") for o in (0, 1) for r in ("gamma", "beta")]

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from modeldeed.anchor import Target
-from modeldeed.passport import streaming
+from modeldeed.passport import _compiled_sums, streaming
+from modeldeed.passport._compiled_sums import CompiledSums, compiled_sums
 from modeldeed.passport._packed_signs import PackedSigns
 from modeldeed.passport.reading import BoundLayer, load_layers, matches_of, read_signature
 from modeldeed.passport.signature import passport_rows, project
@@ -258,3 +259,51 @@ def test_a_reading_makes_no_copy_of_the_weight(axis: int) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 6 * 2**20
+
+
+# --- compiled sums ---
+
+
+@pytest.fixture(scope="module")
+def compiled() -> CompiledSums:
+    pytest.importorskip("numba")
+    found = compiled_sums()
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("rows", ["keyed", "shared"])
+@pytest.mark.parametrize(("shape", "axis"), SHAPES)
+def test_compiled_sums_decide_as_numpy_does(
+    shape: tuple[int, ...], axis: int, rows: str, threads: int, compiled: CompiledSums
+) -> None:
+    weight = random(shape)
+    target = entry(shape, axis)
+    channels, passport = Channels(weight, axis), signs(target, rows)
+    found = readings(channels, passport, threads=threads, compiled=compiled)
+    expected = slow(weight, target, rows)
+    assert np.array_equal(np.sign(found), np.sign(readings(channels, passport)))
+    assert np.allclose(found, expected, rtol=0, atol=1e-5 * math.sqrt(target.fan))
+
+
+@pytest.mark.parametrize(("axis", "fan", "dtype", "gap"), CASES)
+def test_a_compiled_sign_near_zero_is_the_exact_one(
+    axis: int, fan: int, dtype: torch.dtype, gap: float, compiled: CompiledSums
+) -> None:
+    weight, exact = near_zero(axis, fan, dtype, gap)
+    target = entry(tuple(weight.shape), axis)
+    found = readings(Channels(weight, axis), signs(target), compiled=compiled)
+    assert np.sign(found).tolist() == exact
+
+
+def test_few_weights_are_not_worth_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_compiled_sums, "_compiled", False)
+    assert compiled_sums(_compiled_sums.WORTH_COMPILING - 1) is None
+    monkeypatch.setattr(_compiled_sums, "_compiled", True)
+    assert compiled_sums(1) is not None  # it costs nothing any more
+
+
+def test_without_numba_numpy_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_compiled_sums, "find_spec", lambda name: None)
+    assert compiled_sums() is None

@@ -66,6 +66,21 @@ class SignReader:
         rows = self.expanded(packed)[skipped : skipped + count * width].reshape(count, width)
         return np.broadcast_to(rows, (last - first, width))
 
+    def bits(
+        self, first: int, last: int, start: int, stop: int, *, padding: int
+    ) -> tuple[Bytes, int, int]:
+        """The signs that `floats` expands, still packed.
+
+        Returns:
+            The bytes, followed by ``padding`` zeros; the bit among them that is the first row's
+            first sign; how many bits further the next row's is.
+        """
+        width = stop - start
+        count = 1 if self._signs.shared else last - first
+        packed, skipped = self._packed(self._first_bit(first) + start, count * width)
+        padded = np.concatenate([packed, np.zeros(padding, np.uint8)])
+        return padded, skipped, 0 if self._signs.shared else width
+
     def bytes_of_rows(self, first: int, last: int) -> Bytes:
         """Whole rows, packed, each starting with a byte of its own.
 

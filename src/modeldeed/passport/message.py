@@ -235,7 +235,7 @@ def _candidates(
 ) -> Iterator[tuple[bytes, bytes]]:
     """Messages and their whole codewords, with ever more of the doubtful symbols erased."""
     # Imported here: most passports carry no message.
-    from reedsolo import ReedSolomonError  # type: ignore[import-untyped]  # noqa: PLC0415
+    from reedsolo import ReedSolomonError  # noqa: PLC0415
 
     code = _reed_solomon(layout)
     for erased in range(layout.symbols - layout.size + 1):

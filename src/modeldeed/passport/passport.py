@@ -9,28 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modeldeed.anchor import (
-    Anchor,
-    PassportRule,
-    architecture_digest,
-    require_text,
-    seed_commitment,
-)
-from modeldeed.digests import tensor_root
-from modeldeed.errors import HostError, OptionError
+from modeldeed.errors import HostError
 from modeldeed.owner import Owner
 from modeldeed.passport import files
 from modeldeed.passport.branch import PrivateBranch, Readings
-from modeldeed.passport.coloured import Factors, factors_root, seen_weights
+from modeldeed.passport.coloured import Factors, seen_weights
 from modeldeed.passport.copies import deep_copy, on, refuse_pickling
 from modeldeed.passport.early import resolved
 from modeldeed.passport.embed import embed
-from modeldeed.passport.factors import chosen_factors
+from modeldeed.passport.issuing import prepared
 from modeldeed.passport.losses import Loss, default_loss
 from modeldeed.passport.manifest import Manifest
-from modeldeed.passport.message import codewords_of, commit_message
+from modeldeed.passport.message import codewords_of
 from modeldeed.passport.parallel import as_module, require_averaged
-from modeldeed.passport.plan import PLANNER_VERSION, Plan, Selector, make_plan
+from modeldeed.passport.plan import Plan, Selector, make_plan
 from modeldeed.passport.reach import as_call
 from modeldeed.passport.reading import load_layers, read_signature
 from modeldeed.passport.self_check import require_sound
@@ -182,36 +174,20 @@ class Passport:
             PlanError: the host has no usable norm, or one that cannot be kept apart.
             OptionError: an option is out of range, or the message does not fit into the bits.
         """
-        require_text("label", label)
-        classes = tuple(classes)
-        for name in classes:
-            require_text("classes", name)
-        plan = make_plan(model, example, targets=targets, exclude=exclude)
-        plan.require_usable()
-        state = {n: t for n, t in model.state_dict().items() if isinstance(t, Tensor)}
-        seed, public_key = owner.seed(label), owner.identity.public_key
-        bits = sum(target.bits for target in plan.targets)
-        factors = chosen_factors(model, plan.targets, reading, example, probes)
-        if factors is not None and message is not None:
-            raise OptionError(
-                "a message is written into weights as they are; it needs reading='weights'"
-            )
-        anchor = Anchor(
-            identity=public_key.hex(),
-            seed_commitment=seed_commitment(seed, public_key),
-            weights_root=tensor_root(state).hex(),
-            architecture=architecture_digest(type(model).__qualname__, state),
-            planner=PLANNER_VERSION,
-            targets=plan.targets,
-            excluded=plan.excluded,
-            classes=classes,
-            passport=PassportRule.checked(
-                head=head, rows=rows, factors=None if factors is None else factors_root(factors)
-            ),
-            message=None if message is None else commit_message(message, bits, seed, public_key),
+        manifest, factors = prepared(
+            model,
+            owner,
+            example=example,
+            label=label,
+            targets=targets,
+            exclude=exclude,
+            classes=tuple(classes),
+            head=head,
+            rows=rows,
+            message=message,
+            reading=reading,
+            probes=probes,
         )
-        calls = {entry.target.norm: entry.calls for entry in plan.planned}
-        manifest = Manifest(anchor=anchor, label=label, calls=calls, message=message)
         passport = cls(model, owner, manifest, training or TrainingRule(), factors)
         require_sound(passport.branch, example)
         return passport

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from modeldeed.anchor import Target
+from modeldeed.passport._compiled_sums import CompiledSums, compiled_sums
 from modeldeed.passport._packed_signs import PackedSigns
 from modeldeed.passport.signature import claimed_bits
 from modeldeed.passport.streaming import Channels, Prepared, prepare, readings
@@ -108,17 +109,27 @@ def load_layers(weights: Weights, targets: Sequence[Target]) -> list[BoundLayer]
 
 
 def _margins(
-    layer: BoundLayer, ordinal: int, key: bytes, rows: str, codeword: Tensor | None = None
+    layer: BoundLayer,
+    ordinal: int,
+    key: bytes,
+    rows: str,
+    codeword: Tensor | None = None,
+    compiled: CompiledSums | None = None,
 ) -> Tensor:
     """b·c·r of the layer's bits in standard deviations; NaN where a bit cannot be read."""
     bits = claimed_bits(key, ordinal, layer.target, codeword).double()
     passport = PackedSigns(key, ordinal, layer.target.fan, rows)
-    # On one thread: two that hand the interpreter's lock to each other gained nothing when it was
-    # measured, and lost much on a busy machine. A second core hashes the files meanwhile.
-    read = readings(layer.channels, passport)
+    # NumPy on one thread: two that hand the interpreter's lock to each other gained nothing when
+    # it was measured, and lost much on a busy machine. Compiled sums release the lock.
+    threads = torch.get_num_threads() if compiled else 1
+    read = readings(layer.channels, passport, threads=threads, compiled=compiled)
     margins = bits * layer.scale_sign * torch.from_numpy(read)
     margins = torch.where(torch.isfinite(margins) & (margins != 0), margins, torch.nan)
     return margins[bits != 0]
+
+
+def _compiled_for(layers: Sequence[BoundLayer]) -> CompiledSums | None:
+    return compiled_sums(sum(layer.channels.data.numel() for layer in layers))
 
 
 def masked_margins(layers: Sequence[BoundLayer], key: bytes, *, rows: str = "keyed") -> Tensor:
@@ -127,7 +138,10 @@ def masked_margins(layers: Sequence[BoundLayer], key: bytes, *, rows: str = "key
     Returns:
         Shape ``(n,)``, float64, in canonical order; NaN where a bit cannot be read.
     """
-    return torch.cat([_margins(layer, o, key, rows) for o, layer in enumerate(layers)])
+    compiled = _compiled_for(layers)
+    return torch.cat(
+        [_margins(layer, o, key, rows, compiled=compiled) for o, layer in enumerate(layers)]
+    )
 
 
 def read_signature(
@@ -150,10 +164,12 @@ def read_signature(
     Returns:
         Matches, exact p-value before and after payment, and every layer's reading.
     """
+    compiled = _compiled_for(layers)
     layers_read = []
     margins: list[float] = []
     for ordinal, layer in enumerate(layers):
-        margin = _margins(layer, ordinal, key, rows, codewords[ordinal] if codewords else None)
+        codeword = codewords[ordinal] if codewords else None
+        margin = _margins(layer, ordinal, key, rows, codeword, compiled)
         readable = margin[~margin.isnan()].tolist()
         margins += readable
         layers_read.append(

@@ -137,6 +137,8 @@ def project(weight: Tensor, passport: Tensor, axis: int) -> Tensor:
         tensor([-0.2000])
     """
     others = [d - weight.dim() for d in range(weight.dim()) if d != axis]
+    if not others:  # one weight per channel: a sum over no dimension would be one over all
+        return (weight * passport).sign()
     square = weight.square().sum(others)
     # A zero row reads 0 and gets no gradient; dividing by a clamped length would explode there.
     alive = square > 0
