@@ -21,11 +21,11 @@ from modeldeed import TrainingRule, errors, secretfile
 from modeldeed.anchor import Anchor, PassportRule, Target
 from modeldeed.cli import app
 from modeldeed.cli.exit_codes import ExitCode, code_of, code_of_verdict
-from modeldeed.passport.heads import HEADS
-from modeldeed.passport.manifest import Manifest
+from modeldeed.passport.evidence.manifest import Manifest
+from modeldeed.passport.evidence.private_check import DEFAULT_DECOYS
+from modeldeed.passport.evidence.reading import MIN_BITS, UNPAID_LOG2_P
 from modeldeed.passport.passport import DEFAULT_HEAD
-from modeldeed.passport.private_check import DEFAULT_DECOYS
-from modeldeed.passport.reading import MIN_BITS, UNPAID_LOG2_P
+from modeldeed.passport.private.heads import HEADS
 from modeldeed.results import BranchEvidence, Report, SignatureEvidence, Support, Verdict
 from modeldeed.statistics import Budget, required_matches
 

@@ -19,14 +19,14 @@ from torch import Tensor
 
 from modeldeed import Owner, Verdict
 from modeldeed.anchor import Anchor, PassportRule, Target, seed_commitment
-from modeldeed.passport.manifest import Manifest
-from modeldeed.passport.reading import (
+from modeldeed.passport.evidence.manifest import Manifest
+from modeldeed.passport.evidence.reading import (
     judge_signature,
     load_layers,
     matches_of,
     read_signature,
 )
-from modeldeed.passport.signature import claimed_bits, passport_rows, project
+from modeldeed.passport.evidence.signature import claimed_bits, passport_rows, project
 from modeldeed.statistics import (
     Budget,
     log_binomial_tail,

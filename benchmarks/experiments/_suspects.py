@@ -15,7 +15,7 @@ from benchmarks.pairs import owner_for
 from modeldeed import Passport, attacks
 from modeldeed.data import Dataset
 from modeldeed.models import NormKind
-from modeldeed.passport.manifest import Manifest
+from modeldeed.passport.evidence.manifest import Manifest
 from modeldeed.training import Recipe, train
 
 __all__ = ["RECIPE", "SUSPECTS", "Networks", "Suspect", "Trained"]

@@ -19,8 +19,8 @@ from benchmarks.experiments._throughput_card import ReadCheckpoint
 from benchmarks.memory import resident_bytes
 from modeldeed.anchor import Target
 from modeldeed.errors import ModelDeedError
-from modeldeed.passport._compiled_sums import compiled_sums
-from modeldeed.passport.reading import load_layers, masked_margins, read_signature
+from modeldeed.passport.evidence._compiled_sums import compiled_sums
+from modeldeed.passport.evidence.reading import load_layers, masked_margins, read_signature
 from modeldeed.statistics import Budget
 from modeldeed.streams import derive
 from modeldeed.suspects import open_weights

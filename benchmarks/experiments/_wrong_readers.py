@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from modeldeed.anchor import Anchor
-from modeldeed.passport.signature import claimed_bits, passport_rows, project
+from modeldeed.passport.evidence.signature import claimed_bits, passport_rows, project
 
 __all__ = ["CORRECT", "COUNTS", "LayerUnderKey", "under_key"]
 

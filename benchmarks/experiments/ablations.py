@@ -19,9 +19,9 @@ from benchmarks.registry import Setting, experiment
 from benchmarks.run import Run
 from modeldeed import Passport, TrainingRule
 from modeldeed.data import Dataset
+from modeldeed.passport.evidence.private_check import check_branch
 from modeldeed.passport.passport import DEFAULT_HEAD
-from modeldeed.passport.private_check import check_branch
-from modeldeed.passport.step import Schedule
+from modeldeed.passport.private.step import Schedule
 from modeldeed.training import accuracy, train
 
 __all__ = ["GROUPS", "Variant", "ablations"]

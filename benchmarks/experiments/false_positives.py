@@ -25,8 +25,8 @@ from benchmarks.registry import Setting, experiment
 from benchmarks.run import Run
 from modeldeed import Owner, Verdict
 from modeldeed.errors import OptionError
-from modeldeed.passport.manifest import Manifest
-from modeldeed.passport.reading import (
+from modeldeed.passport.evidence.manifest import Manifest
+from modeldeed.passport.evidence.reading import (
     BoundLayer,
     judge_signature,
     load_layers,

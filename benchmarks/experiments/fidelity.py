@@ -18,8 +18,8 @@ from benchmarks.registry import Setting, experiment
 from benchmarks.run import Run
 from modeldeed import JudgeData, TrainingRule
 from modeldeed.data import Dataset
+from modeldeed.passport.evidence.private_check import SEPARATION, check_branch
 from modeldeed.passport.passport import DEFAULT_HEAD
-from modeldeed.passport.private_check import SEPARATION, check_branch
 from modeldeed.training import accuracy
 
 __all__ = ["Judge", "fidelity", "measure_cell"]

@@ -22,8 +22,8 @@ from benchmarks.registry import Setting, experiment
 from benchmarks.run import Run
 from modeldeed import Passport, TrainingRule
 from modeldeed.data import Dataset, batches
+from modeldeed.passport.evidence.private_check import SEPARATION, check_branch
 from modeldeed.passport.passport import DEFAULT_HEAD
-from modeldeed.passport.private_check import SEPARATION, check_branch
 from modeldeed.training import Recipe, accuracy, train
 
 __all__ = ["Batches", "measure_cells", "retrofit"]

@@ -21,8 +21,8 @@ from benchmarks.run import Run
 from modeldeed import TrainingRule
 from modeldeed.attacks import AttackData
 from modeldeed.data import Dataset
+from modeldeed.passport.evidence.reading import judge_signature, load_layers, read_signature
 from modeldeed.passport.passport import DEFAULT_HEAD
-from modeldeed.passport.reading import judge_signature, load_layers, read_signature
 from modeldeed.results import SignatureEvidence
 from modeldeed.statistics import Budget
 from modeldeed.suspects import open_weights

@@ -106,7 +106,7 @@ class Target(_Evidence):
 
 
 class ColouredReading(_Evidence):
-    """Bits are read where the inputs of a layer vary; see `modeldeed.passport.coloured`.
+    """Bits are read where the inputs of a layer vary; see `modeldeed.passport.evidence.coloured`.
 
     Attributes:
         rule: its version.

@@ -13,18 +13,18 @@ from torch import Tensor, nn
 from modeldeed._version import __version__
 from modeldeed.errors import OptionError, SuspectError
 from modeldeed.owner import Owner
-from modeldeed.passport import files
-from modeldeed.passport.coloured import Factors, require_factors, seen_weights
-from modeldeed.passport.manifest import Manifest
-from modeldeed.passport.message import codewords_of
-from modeldeed.passport.passport import Passport
-from modeldeed.passport.private_check import (
+from modeldeed.passport.evidence import files
+from modeldeed.passport.evidence.coloured import Factors, require_factors, seen_weights
+from modeldeed.passport.evidence.manifest import Manifest
+from modeldeed.passport.evidence.message import codewords_of
+from modeldeed.passport.evidence.private_check import (
     DEFAULT_DECOYS,
     JudgeData,
     Progress,
     check_branch,
 )
-from modeldeed.passport.reading import judge_signature, load_layers, read_signature
+from modeldeed.passport.evidence.reading import judge_signature, load_layers, read_signature
+from modeldeed.passport.passport import Passport
 from modeldeed.results import BranchEvidence, Report, SignatureEvidence, Support, Verdict
 from modeldeed.statistics import Budget
 from modeldeed.suspects import Weights, open_weights

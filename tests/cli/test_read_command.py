@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from modeldeed import Passport
-from modeldeed.passport import files
+from modeldeed.passport.evidence import files
 from tests.cli.conftest import HOST, Claim, Run, planted
 
 

@@ -25,7 +25,7 @@ from modeldeed.errors import (
     PlanError,
     SuspectError,
 )
-from modeldeed.passport import files
+from modeldeed.passport.evidence import files
 from modeldeed.results import Verdict
 from tests.cli.conftest import Claim, Run
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from modeldeed import Owner, Passport, Report, models, verify
 from modeldeed.anchor import Anchor, PassportRule, Target, seed_commitment
 from modeldeed.errors import EvidenceError
-from modeldeed.passport import files
-from modeldeed.passport.manifest import Manifest
+from modeldeed.passport.evidence import files
+from modeldeed.passport.evidence.manifest import Manifest
 from tests.passport.hosts import digits_like
 
 OWNER = Owner(bytes(range(32)), "owner")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from modeldeed.anchor import Target
 from modeldeed.passport import Passport
-from modeldeed.passport.heads import make_head
+from modeldeed.passport.private.heads import make_head
 from modeldeed.streams import KeyStream
 
 

@@ -15,9 +15,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from modeldeed import Owner, Passport, verify
 from modeldeed.errors import SuspectError
-from modeldeed.passport.private_check import decoy_keys
-from modeldeed.passport.reading import load_layers, matches_of
-from modeldeed.passport.signature import claimed_bits, passport_rows
+from modeldeed.passport.evidence.private_check import decoy_keys
+from modeldeed.passport.evidence.reading import load_layers, matches_of
+from modeldeed.passport.evidence.signature import claimed_bits, passport_rows
 from modeldeed.suspects import open_weights
 from modeldeed.suspects.restored import restore
 

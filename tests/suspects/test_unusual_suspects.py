@@ -45,7 +45,7 @@ def marked(passport: Passport) -> dict[str, Tensor]:
 
 
 def passport_rows_of(passport: Passport) -> list[Tensor]:
-    from modeldeed.passport.signature import passport_rows
+    from modeldeed.passport.evidence.signature import passport_rows
 
     key = passport._key
     return [

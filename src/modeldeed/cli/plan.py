@@ -13,7 +13,7 @@ from rich.table import Table
 from modeldeed.cli.options import Json, built, built_model, errors
 from modeldeed.errors import OptionError
 from modeldeed.passport import Passport, Plan
-from modeldeed.passport.plan import PlannedNorm
+from modeldeed.passport.host.plan import PlannedNorm
 
 __all__ = ["plan"]
 

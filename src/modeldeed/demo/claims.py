@@ -16,9 +16,9 @@ from modeldeed.demo.pair import Pair, fresh_model
 from modeldeed.demo.result import DemoSize, Outcome
 from modeldeed.owner import Owner
 from modeldeed.passport import JudgeData, Passport
-from modeldeed.passport.branch import PrivateBranch
-from modeldeed.passport.private_check import decoy_keys
-from modeldeed.passport.reading import judge_signature, load_layers, matches_of
+from modeldeed.passport.evidence.private_check import decoy_keys
+from modeldeed.passport.evidence.reading import judge_signature, load_layers, matches_of
+from modeldeed.passport.private.branch import PrivateBranch
 from modeldeed.statistics import LN10, log_binomial_tail
 from modeldeed.suspects import open_weights
 from modeldeed.training import accuracy

@@ -4,11 +4,11 @@
 signature to a training step, *verify* reads the signature from a suspect's weights.
 """
 
-from modeldeed.passport.embed import EmbedReport
-from modeldeed.passport.norms import register_norm
+from modeldeed.passport.evidence.private_check import JudgeData
+from modeldeed.passport.host.plan import Plan
+from modeldeed.passport.norms.registry import register_norm
 from modeldeed.passport.passport import Passport
-from modeldeed.passport.plan import Plan
-from modeldeed.passport.private_check import JudgeData
-from modeldeed.passport.step import TrainingRule
+from modeldeed.passport.private.step import TrainingRule
+from modeldeed.passport.retrofit.embed import EmbedReport
 
 __all__ = ["EmbedReport", "JudgeData", "Passport", "Plan", "TrainingRule", "register_norm"]

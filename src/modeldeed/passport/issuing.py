@@ -17,11 +17,11 @@ from modeldeed.anchor import (
 from modeldeed.digests import tensor_root
 from modeldeed.errors import OptionError
 from modeldeed.owner import Owner
-from modeldeed.passport.coloured import Factors, factors_root
-from modeldeed.passport.factors import chosen_factors
-from modeldeed.passport.manifest import Manifest
-from modeldeed.passport.message import commit_message
-from modeldeed.passport.plan import PLANNER_VERSION, Selector, make_plan
+from modeldeed.passport.evidence.coloured import Factors, factors_root
+from modeldeed.passport.evidence.factors import chosen_factors
+from modeldeed.passport.evidence.manifest import Manifest
+from modeldeed.passport.evidence.message import commit_message
+from modeldeed.passport.host.plan import PLANNER_VERSION, Selector, make_plan
 
 __all__ = ["prepared"]
 

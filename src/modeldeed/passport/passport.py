@@ -11,23 +11,23 @@ from torch import Tensor, nn
 
 from modeldeed.errors import HostError
 from modeldeed.owner import Owner
-from modeldeed.passport import files
-from modeldeed.passport.branch import PrivateBranch, Readings
-from modeldeed.passport.coloured import Factors, seen_weights
-from modeldeed.passport.copies import deep_copy, on, refuse_pickling
-from modeldeed.passport.early import resolved
-from modeldeed.passport.embed import embed
+from modeldeed.passport.evidence import files
+from modeldeed.passport.evidence.coloured import Factors, seen_weights
+from modeldeed.passport.evidence.manifest import Manifest
+from modeldeed.passport.evidence.message import codewords_of
+from modeldeed.passport.evidence.reading import load_layers, read_signature
+from modeldeed.passport.evidence.signature import hinge, reachable_margin
+from modeldeed.passport.host.plan import Plan, Selector, make_plan
+from modeldeed.passport.host.reach import as_call
+from modeldeed.passport.host.self_check import require_sound
 from modeldeed.passport.issuing import prepared
-from modeldeed.passport.losses import Loss, default_loss
-from modeldeed.passport.manifest import Manifest
-from modeldeed.passport.message import codewords_of
-from modeldeed.passport.parallel import as_module, require_averaged
-from modeldeed.passport.plan import Plan, Selector, make_plan
-from modeldeed.passport.reach import as_call
-from modeldeed.passport.reading import load_layers, read_signature
-from modeldeed.passport.self_check import require_sound
-from modeldeed.passport.signature import hinge, reachable_margin
-from modeldeed.passport.step import Cut, TrainingRule, batch_size
+from modeldeed.passport.private.branch import PrivateBranch, Readings
+from modeldeed.passport.private.copies import deep_copy, on, refuse_pickling
+from modeldeed.passport.private.early import resolved
+from modeldeed.passport.private.losses import Loss, default_loss
+from modeldeed.passport.private.parallel import as_module, require_averaged
+from modeldeed.passport.private.step import Cut, TrainingRule, batch_size
+from modeldeed.passport.retrofit.embed import embed
 from modeldeed.results import SignatureEvidence
 from modeldeed.statistics import Budget
 from modeldeed.suspects import open_weights
@@ -161,7 +161,7 @@ class Passport:
             message: a short text to be written into the bits, for example ``"© Acme 2026"``;
                 `modeldeed.passport.message.capacity` says how many bytes some bits hold.
             reading: how a bit is read: from ``"weights"``, or ``"coloured"``: where the inputs
-                of a layer vary; see `modeldeed.passport.coloured`.
+                of a layer vary; see `modeldeed.passport.evidence.coloured`.
             probes: some hundred inputs of the host, for a coloured reading; 8-bit samples of
                 what its layers make of them are kept in the passport's folder. None takes
                 published random images.

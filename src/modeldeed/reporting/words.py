@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from modeldeed.demo.result import DemoResult, Outcome
-from modeldeed.passport.private_check import DEFAULT_DECOYS
+from modeldeed.passport.evidence.private_check import DEFAULT_DECOYS
 from modeldeed.results import Support, Verdict
 
 __all__ = [

@@ -1,0 +1,1 @@
+"""What a passport leaves as evidence: its files, its secrets, and how a judge reads them."""

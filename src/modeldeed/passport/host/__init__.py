@@ -1,0 +1,1 @@
+"""The host: which of its norms carry passports, and how a private call reaches them."""

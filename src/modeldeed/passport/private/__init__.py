@@ -1,0 +1,1 @@
+"""The private branch and the steps that train it beside the public one."""

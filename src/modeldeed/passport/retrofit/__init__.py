@@ -1,0 +1,1 @@
+"""Marking a model that is trained already."""
