@@ -10,7 +10,7 @@ from rich.console import Console
 
 from modeldeed.cli.exit_codes import ExitCode
 from modeldeed.cli.options import Json, KeyFile, PassphraseFile, errors, open_owner
-from modeldeed.passport.evidence.message import MessageReading, read_message
+from modeldeed.passport.evidence.message_reading import MessageReading, read_message
 
 __all__ = ["read"]
 

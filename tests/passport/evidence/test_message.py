@@ -25,9 +25,9 @@ from modeldeed.passport.evidence.message import (
     codewords_of,
     decode,
     encode,
-    read_message,
     require_message,
 )
+from modeldeed.passport.evidence.message_reading import read_message
 from modeldeed.passport.evidence.signature import claimed_bits, layer_secrets
 from modeldeed.statistics import uniformity_p_value
 from modeldeed.streams import KeyStream

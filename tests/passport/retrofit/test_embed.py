@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from modeldeed import Owner, Passport, TrainingRule, verify
 from modeldeed.errors import OptionError, PlanError
 from modeldeed.passport.norms.registry import tracks_statistics
-from modeldeed.passport.retrofit.embed import EmbedReport, imitation
+from modeldeed.passport.retrofit.embed import EmbedReport
+from modeldeed.passport.retrofit.imitation import imitation
 from modeldeed.passport.retrofit.planting import plant
 from modeldeed.training import accuracy
 from tests.passport.hosts import HOSTS, make

@@ -1,1 +1,3 @@
 """Marking a model that is trained already."""
+
+__all__: list[str] = []

@@ -25,25 +25,23 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from modeldeed.errors import PlanError
 from modeldeed.passport.host.reach import as_call, evaluating
 from modeldeed.passport.retrofit.embed_batches import batches, divided, planned_steps, samples_in
 from modeldeed.passport.retrofit.embed_modes import adapting, cycle, training, undone_on_failure
+from modeldeed.passport.retrofit.imitation import imitation
 from modeldeed.passport.retrofit.planting import plant
 
 if TYPE_CHECKING:
     from modeldeed.passport.passport import Passport
     from modeldeed.passport.private.branch import PrivateBranch
 
-__all__ = ["EmbedReport", "Evaluate", "Progress", "embed", "imitation"]
+__all__ = ["EmbedReport", "Evaluate", "Progress", "embed"]
 
 _STRIDE = 0.03  # what one step moves, relative to the typical size of a weight
 _CALIBRATION_BATCHES = 8
-_TEMPERATURE = 4.0
 _RISE = 0.5  # of the steps, over which the margin rises
 
 Loss = Callable[[Any, Any], Tensor]
@@ -95,34 +93,6 @@ class EmbedReport:
         if self.public_before is None or self.public_after is None:
             return None
         return self.public_before - self.public_after
-
-
-def imitation(outputs: Any, originals: Any) -> Tensor:
-    """How far outputs are from the original model's: the loss that needs no labels.
-
-    Args:
-        outputs: of a branch; a tensor, or nested.
-        originals: of the model before marking, of the same structure.
-
-    Returns:
-        A scalar ≥ 0, summed over the floating-point tensors: for shape ``(N, K)`` with K ≥ 2 the
-        mean Kullback–Leibler divergence of the classes at temperature 4 (which makes the small
-        outputs count), else the mean squared error relative to the original's variance.
-    """
-    total = torch.zeros(())
-    for got, wanted in zip(tree_leaves(outputs), tree_leaves(originals), strict=True):
-        if isinstance(got, Tensor) and got.is_floating_point():
-            part = _apart(got.float(), wanted.float())
-            total = total.to(part.device) + part
-    return total
-
-
-def _apart(got: Tensor, wanted: Tensor) -> Tensor:
-    if got.dim() == 2 and got.shape[1] > 1:
-        logarithms = F.log_softmax(got / _TEMPERATURE, 1), F.log_softmax(wanted / _TEMPERATURE, 1)
-        divergence = F.kl_div(*logarithms, log_target=True, reduction="batchmean")
-        return divergence * _TEMPERATURE**2
-    return (got - wanted).square().mean() / wanted.var(correction=0).clamp_min(1e-12)
 
 
 def embed(
