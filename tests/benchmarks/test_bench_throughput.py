@@ -37,7 +37,8 @@ def test_a_tiny_checkpoint_is_measured(tmp_path: Path) -> None:
 def cell(host: str, mebibytes: int, seconds: float) -> ReadCheckpoint:
     return ReadCheckpoint(
         host=host, bytes=mebibytes * 2**20, tensors=1, largest_tensor_bytes=2**20, shards=1,
-        threads=2, compiled=True, setup_seconds=1.0, bits=128, matches=64, seconds=seconds, sum_seconds=seconds / 2,
+        threads=2, compiled=True, setup_seconds=1.0, bits=128, matches=64, seconds=seconds,
+        sum_seconds=seconds / 2,
         bytes_per_second=mebibytes * 2**20 / seconds, bytes_per_second_ratio=0.5,
         bytes_per_cpu_second_ratio=0.25, peak_rss_bytes=2**24, report_seconds=seconds,
         digest_seconds=1.0, digest_bytes_per_second=2e9, digest_and_reading_seconds=1.5,
