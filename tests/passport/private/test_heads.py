@@ -115,3 +115,11 @@ def test_a_skip_head_proves_nothing_and_the_check_says_so() -> None:
     assert max(evidence.decoys) > 0.85
     assert evidence.word is Support.UNINFORMATIVE
     assert "hardly depends on the key" in evidence.reason
+
+
+def test_no_head_depends_on_the_size_of_the_readings() -> None:
+    """They grow fivefold while the signature is trained; a learned head was thrown off by it."""
+    r = torch.randn(2, 16, generator=torch.Generator().manual_seed(3))
+    for name in HEADS:
+        head = make_head(name, KEY, 5, 16, 8)
+        torch.testing.assert_close(head(8 * r), head(r))
