@@ -146,6 +146,7 @@ def test_a_failed_compiled_call_leaves_no_trace(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inductor's own imports
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="inductor needs a C compiler")
 def test_inductor_gives_the_private_branch() -> None:
     plain, x = deterministic("batch2d")
