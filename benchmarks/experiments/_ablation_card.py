@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.cards import Card
 from benchmarks.markdown import signed, table, with_interval
+from benchmarks.records import Rate, Record
 from benchmarks.summaries import Summary, summarize
 
 __all__ = ["Ablations", "Measured", "render"]
 
-_Rate = Annotated[float, Field(ge=0, le=1)]
 
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Measured(_Record):
+class Measured(Record):
     """One variant under one seed.
 
     Attributes:
@@ -39,18 +31,18 @@ class Measured(_Record):
 
     variant: str
     seed: int
-    public_accuracy: _Rate
-    private_accuracy: _Rate
-    private_accuracy_shared_statistics: _Rate
-    private_accuracy_reestimated: _Rate
-    decoy_accuracy_max: _Rate
+    public_accuracy: Rate
+    private_accuracy: Rate
+    private_accuracy_shared_statistics: Rate
+    private_accuracy_reestimated: Rate
+    decoy_accuracy_max: Rate
     signature_bits: int
     signature_matches: int
     median_margin: float
     seconds: float
 
 
-class VariantSummary(_Record):
+class VariantSummary(Record):
     """One variant over its seeds; gaps are paired with the plain network of the same seed."""
 
     variant: str
@@ -62,7 +54,7 @@ class VariantSummary(_Record):
     median_margin: Summary
 
 
-class Ablations(_Record):
+class Ablations(Record):
     """The metrics of an ablation card."""
 
     plain: dict[int, float]

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from statistics import fmean
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.cards import Card
 from benchmarks.markdown import signed, table
+from benchmarks.records import Rate, Record
 
 __all__ = ["Coloured", "Left", "Measured", "render"]
 
-_Rate = Annotated[float, Field(ge=0, le=1)]
 
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Left(_Record):
+class Left(Record):
     """What an attack left.
 
     Attributes:
@@ -33,14 +25,14 @@ class Left(_Record):
     """
 
     attack: str
-    accuracy: _Rate
+    accuracy: Rate
     matches: int
     log10_p: float
     verdict: str
     epochs: int
 
 
-class Measured(_Record):
+class Measured(Record):
     """One host under one seed and one reading.
 
     Attributes:
@@ -65,9 +57,9 @@ class Measured(_Record):
     host: str
     seed: int
     reading: str
-    plain_accuracy: _Rate
-    public_accuracy: _Rate
-    private_accuracy: _Rate
+    plain_accuracy: Rate
+    public_accuracy: Rate
+    private_accuracy: Rate
     training_time_ratio: float
     issue_seconds: float
     factor_bytes: int
@@ -79,7 +71,7 @@ class Measured(_Record):
     attacks: tuple[Left, ...]
 
 
-class Coloured(_Record):
+class Coloured(Record):
     """The metrics of a card."""
 
     cells: tuple[Measured, ...]

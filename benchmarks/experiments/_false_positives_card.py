@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.optimize import brentq
 from scipy.stats import binom, combine_pvalues, kstwo
 
 from benchmarks.cards import Card
 from benchmarks.markdown import table
+from benchmarks.records import Record
 from modeldeed.statistics import match_interval
 
 __all__ = [
@@ -33,11 +34,7 @@ _P = Annotated[float, Field(ge=0, le=1)]
 _Count = Annotated[int, Field(ge=0)]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ModelCell(_Record):
+class ModelCell(Record):
     """One model under many wrong keys.
 
     Attributes:
@@ -77,7 +74,7 @@ class ModelCell(_Record):
         return [p for p in (self.ks_p, self.readable_ks_p) if p is not None]
 
 
-class Control(_Record):
+class Control(Record):
     """One way of reading, correct or deliberately broken, on the same model and the same keys.
 
     Attributes:
@@ -95,7 +92,7 @@ class Control(_Record):
     ks_p: _P
 
 
-class FalsePositives(_Record):
+class FalsePositives(Record):
     """The metrics of a false-positives card.
 
     Attributes:

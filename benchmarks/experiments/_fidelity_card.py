@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.cards import Card
 from benchmarks.markdown import signed, table, with_interval
+from benchmarks.records import Rate, Record
 from benchmarks.summaries import Summary, summarize
 
 __all__ = ["Fidelity", "HostSummary", "Measured", "render"]
 
-_Rate = Annotated[float, Field(ge=0, le=1)]
 
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Measured(_Record):
+class Measured(Record):
     """One host under one seed.
 
     Attributes:
@@ -46,16 +38,16 @@ class Measured(_Record):
 
     host: str
     seed: int
-    plain_accuracy: _Rate
-    public_accuracy: _Rate
-    private_accuracy: _Rate
-    private_accuracy_reestimated: _Rate
-    decoy_accuracy_mean: _Rate
-    decoy_accuracy_max: _Rate
+    plain_accuracy: Rate
+    public_accuracy: Rate
+    private_accuracy: Rate
+    private_accuracy_reestimated: Rate
+    decoy_accuracy_mean: Rate
+    decoy_accuracy_max: Rate
     decoys: int
     signature_bits: int
     signature_matches: int
-    signature_match_rate: _Rate
+    signature_match_rate: Rate
     log10_p: float
     median_margin: float
     plain_epoch_seconds: float
@@ -64,7 +56,7 @@ class Measured(_Record):
     seconds: float
 
 
-class HostSummary(_Record):
+class HostSummary(Record):
     """One host over its seeds.
 
     Attributes:
@@ -77,7 +69,7 @@ class HostSummary(_Record):
     measures: dict[str, Summary]
 
 
-class Fidelity(_Record):
+class Fidelity(Record):
     """The metrics of a fidelity card."""
 
     cells: tuple[Measured, ...]

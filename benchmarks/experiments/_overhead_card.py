@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from benchmarks.cards import Card
 from benchmarks.markdown import table
+from benchmarks.records import Record
 
 __all__ = ["Overhead", "Precision", "Variant", "render"]
 
 _Positive = Annotated[float, Field(gt=0)]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Variant(_Record):
+class Variant(Record):
     """One schedule.
 
     Attributes:
@@ -40,7 +37,7 @@ class Variant(_Record):
     peak_bytes: int
 
 
-class Precision(_Record):
+class Precision(Record):
     """All schedules on one network.
 
     Attributes:
@@ -66,7 +63,7 @@ class Precision(_Record):
     variants: tuple[Variant, ...]
 
 
-class Overhead(_Record):
+class Overhead(Record):
     """The metrics of an overhead card."""
 
     nets: tuple[Precision, ...]

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.cards import Card
 from benchmarks.markdown import signed, table, with_interval
+from benchmarks.records import Rate, Record
 from benchmarks.summaries import Summary, summarize
 
 __all__ = ["Measured", "Retrofit", "render"]
 
-_Rate = Annotated[float, Field(ge=0, le=1)]
 
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Measured(_Record):
+class Measured(Record):
     """One host under one seed.
 
     Attributes:
@@ -48,13 +40,13 @@ class Measured(_Record):
     host: str
     seed: int
     frozen_statistics: bool
-    plain_accuracy: _Rate
-    public_accuracy: _Rate
+    plain_accuracy: Rate
+    public_accuracy: Rate
     accuracy_cost: float
-    private_accuracy: _Rate
-    private_accuracy_reestimated: _Rate
-    decoy_accuracy_mean: _Rate
-    decoy_accuracy_max: _Rate
+    private_accuracy: Rate
+    private_accuracy_reestimated: Rate
+    decoy_accuracy_mean: Rate
+    decoy_accuracy_max: Rate
     decoys: int
     original_steps: int
     steps: int
@@ -66,7 +58,7 @@ class Measured(_Record):
     retrofit_seconds: float
 
 
-class HostSummary(_Record):
+class HostSummary(Record):
     """One host over its seeds; frozen and moving statistics apart.
 
     Attributes:
@@ -80,7 +72,7 @@ class HostSummary(_Record):
     measures: dict[str, Summary]
 
 
-class Retrofit(_Record):
+class Retrofit(Record):
     """The metrics of a retrofit card."""
 
     cells: tuple[Measured, ...]

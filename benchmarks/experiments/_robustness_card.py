@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import JsonValue
 
 from benchmarks.cards import Card
 from benchmarks.markdown import table
+from benchmarks.records import Rate, Record
 from modeldeed import Verdict
 
 __all__ = ["Attacked", "Robustness", "render"]
 
-_Rate = Annotated[float, Field(ge=0, le=1)]
 
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Attacked(_Record):
+class Attacked(Record):
     """One marked model after one attack.
 
     Attributes:
@@ -51,9 +46,9 @@ class Attacked(_Record):
     strength: str
     parameters: dict[str, JsonValue]
     data: Literal["same", "tenth", "other", "none"]
-    accuracy_before: _Rate
-    accuracy_after: _Rate
-    plain_accuracy_after: _Rate | None
+    accuracy_before: Rate
+    accuracy_after: Rate
+    plain_accuracy_after: Rate | None
     steps: int
     original_steps: int
     seconds: float
@@ -65,7 +60,7 @@ class Attacked(_Record):
     verdict: Verdict
 
 
-class Robustness(_Record):
+class Robustness(Record):
     """The metrics of a robustness card: every attack under every seed."""
 
     cells: tuple[Attacked, ...]

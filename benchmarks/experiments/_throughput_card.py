@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
-
 from benchmarks.cards import Card
 from benchmarks.markdown import table
+from benchmarks.records import Record
 
 __all__ = ["ReadCheckpoint", "Throughput", "render"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ReadCheckpoint(_Record):
+class ReadCheckpoint(Record):
     """One synthetic checkpoint, read in a process of its own.
 
     Attributes:
@@ -66,7 +61,7 @@ class ReadCheckpoint(_Record):
     digest_and_reading_seconds: float
 
 
-class Throughput(_Record):
+class Throughput(Record):
     """The metrics of a signature-throughput card.
 
     Attributes:
