@@ -23,7 +23,7 @@ from modeldeed.passport.host.self_check import require_sound
 from modeldeed.passport.issuing import prepared
 from modeldeed.passport.private.branch import PrivateBranch, Readings
 from modeldeed.passport.private.copies import deep_copy, on, refuse_pickling
-from modeldeed.passport.private.early import resolved
+from modeldeed.passport.private.early import now, resolved
 from modeldeed.passport.private.losses import Loss, default_loss
 from modeldeed.passport.private.parallel import as_module, require_averaged
 from modeldeed.passport.private.step import Cut, TrainingRule, batch_size
@@ -272,11 +272,12 @@ class Passport:
 
     def _marking_loss(self, inputs: Any, targets: Any, loss: Loss) -> Tensor:
         """What marking adds to a step's loss: private_weight · L(private) + λ · hinge."""
+        begun = now()
         readings = self.branch.readings()
         call = self.branch.call(readings)
         private = self.training.private_weight * loss(call(inputs), targets)
         marking = private + self.training.signature_weight * self._hinge(readings)
-        return resolved(marking, call.again()) if self.training.early else marking
+        return resolved(marking, call.again(), begun) if self.training.early else marking
 
     def signature_loss(self) -> Tensor:
         """The mean hinge of all signature bits, a scalar ≥ 0, for training loops of your own."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from modeldeed import Owner, Passport, TrainingRule
-from modeldeed.passport.private.early import resolved
+from modeldeed.passport.private.early import now, resolved
 from tests.passport.hosts import HOSTS, make
 
 OWNER = Owner(bytes(range(32)), "tests")
@@ -171,3 +171,16 @@ def test_without_gradients_there_is_nothing_to_compute() -> None:
     with torch.no_grad():
         target = torch.zeros_like(host(x))
         assert not passport.joint_loss(x, target, F.mse_loss).requires_grad
+
+
+def test_a_graph_of_its_own_is_freed_and_an_older_one_kept() -> None:
+    parameter = nn.Parameter(torch.tensor([1.0, -2.0]))
+    older = parameter**2
+    begun = now()
+    own = loss_of(parameter)
+    resolved(own, nullcontext(), begun)
+    with pytest.raises(RuntimeError, match="second time"):
+        own.backward()
+    mixed = (older**2).sum()
+    resolved(mixed, nullcontext(), begun)
+    mixed.backward()

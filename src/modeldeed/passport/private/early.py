@@ -15,15 +15,27 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["resolved"]
+__all__ = ["now", "resolved"]
 
 
-def resolved(loss: Tensor, recomputing: AbstractContextManager[None]) -> Tensor:
+def now() -> int:
+    """A moment in the making of graphs: nodes of later ones have larger numbers."""
+    with torch.enable_grad():
+        node: Any = torch.zeros((), requires_grad=True).clone().grad_fn
+    number: int = node._sequence_nr()
+    return number
+
+
+def resolved(
+    loss: Tensor, recomputing: AbstractContextManager[None], since: int | None = None
+) -> Tensor:
     """The same loss with its gradients computed already, where that changes nothing else.
 
     Args:
         loss: a scalar.
         recomputing: entered while its backward runs.
+        since: when its graph was begun, from `now`. A part that is older is shared with somebody
+            else and is kept; None keeps all of it until the last reference to it is gone.
 
     Returns:
         A loss of the same value whose backward only hands the gradients on, or the loss itself:
@@ -33,21 +45,22 @@ def resolved(loss: Tensor, recomputing: AbstractContextManager[None]) -> Tensor:
     Note:
         The result cannot be differentiated twice.
     """
-    leaves = _leaves(loss)
+    leaves, oldest = _leaves(loss)
     if leaves is None:
         return loss
+    # What is not kept is freed while the backward goes on.
+    kept = since is None or oldest < since
     with recomputing, torch.autocast(loss.device.type, enabled=False):
-        # Retained: a part of the graph that the public loss shares is still wanted; the rest goes
-        # with the last reference to it.
-        gradients = torch.autograd.grad(loss, leaves, retain_graph=True)
+        gradients = torch.autograd.grad(loss, leaves, retain_graph=kept)
     result: Tensor = _Resolved.apply(loss.detach(), len(leaves), *gradients, *leaves)  # type: ignore[no-untyped-call]
     return result
 
 
-def _leaves(loss: Tensor) -> list[Tensor] | None:
-    """The leaves a loss depends on; None when its graph must be kept."""
+def _leaves(loss: Tensor) -> tuple[list[Tensor] | None, float]:
+    """The leaves a loss depends on, None when its graph must be kept; and its oldest node."""
+    oldest = float("inf")
     if loss.grad_fn is None or _in_float16(loss.device.type):
-        return None
+        return None, oldest
     leaves: dict[int, Tensor] = {}
     seen, stack = {loss.grad_fn}, [loss.grad_fn]
     while stack:
@@ -55,15 +68,17 @@ def _leaves(loss: Tensor) -> list[Tensor] | None:
         if hasattr(node, "variable"):
             leaf = node.variable
             if type(leaf) not in (nn.Parameter, Tensor) or leaf._backward_hooks:
-                return None
+                return None, oldest
             leaves[id(leaf)] = leaf
-        elif node.name().startswith("CheckpointFunction"):
-            return None
+            continue
+        if node.name().startswith("CheckpointFunction"):
+            return None, oldest
+        oldest = min(oldest, node._sequence_nr())
         for parent, _ in node.next_functions:
             if parent is not None and parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
-    return list(leaves.values())
+    return list(leaves.values()), oldest
 
 
 def _in_float16(device: str) -> bool:
