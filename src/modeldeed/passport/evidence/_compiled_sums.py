@@ -22,8 +22,6 @@ PADDING = 8  # bytes that may be read behind the last packed sign
 # Weights (2 GiB) that NumPy reads in about the second that importing and compiling take.
 WORTH_COMPILING = 2**29
 
-_compiled = False
-
 
 @dataclass(frozen=True)
 class CompiledSums:
@@ -50,13 +48,14 @@ def compiled_sums(weights: int | None = None) -> CompiledSums | None:
     Returns:
         The functions, compiled once in a process; None where NumPy shall do the work.
     """
-    worth = weights is None or weights >= WORTH_COMPILING or _compiled
+    # By the size alone: margins differ in their last digits, and the same file shall give the same
+    # report whatever a process has read before.
+    worth = weights is None or weights >= WORTH_COMPILING
     return _compile() if worth and find_spec("numba") is not None else None
 
 
 @lru_cache(maxsize=1)
 def _compile() -> CompiledSums:
-    global _compiled  # noqa: PLW0603
     from numba import njit, types  # noqa: PLC0415
 
     add = _add_turned()
@@ -67,9 +66,7 @@ def _compile() -> CompiledSums:
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     rows = njit([types.void(tile, stream, types.intp, types.intp, sums, sums)], **options)
     columns = njit([types.void(tile, strips, sums, sums)], **options)
-    found = CompiledSums(rows(_rows_with(add)), columns(_columns_with(add)))
-    _compiled = True
-    return found
+    return CompiledSums(rows(_rows_with(add)), columns(_columns_with(add)))
 
 
 def _rows_with(add: Any) -> Callable[..., None]:
