@@ -42,7 +42,7 @@ def under_key(state: Mapping[str, Tensor], anchor: Anchor, key: bytes) -> list[L
     """Every layer of a model under a key; channels left out at issue are not in it."""
     found = []
     for ordinal, target in enumerate(anchor.targets):
-        passport = passport_rows(key, ordinal, target, "gamma", anchor.passport.rows)
+        passport = passport_rows(key, ordinal, target, "gamma", anchor.passport_rule.rows)
         bits = claimed_bits(key, ordinal, target)
         readings = project(state[target.weight].double(), passport, target.axis)
         if target.affine:

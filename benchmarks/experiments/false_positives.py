@@ -124,7 +124,7 @@ def _measure(suspect: Suspect, networks: Networks, keys: int) -> Values:
     if required is None:
         raise ValueError(f"{suspect.name}: no claim of {bits} bits could ever verify")
     tried = list(wrong_keys(manifest, networks.seed, keys))
-    rows = anchor.passport.rows
+    rows = anchor.passport_rule.rows
     matches = [matches_of(layers, key, rows=rows) for key in tried]
     best = tried[matches.index(max(matches))]
     _require_agreement(layers, best, max(matches), budget, rows)

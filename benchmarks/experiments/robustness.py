@@ -136,4 +136,4 @@ def _signature(pair: Pair, suspect: nn.Module) -> SignatureEvidence:
     manifest = pair.passport.manifest
     layers = load_layers(open_weights(suspect), manifest.anchor.targets)
     key = manifest.model_key(pair.owner)
-    return read_signature(layers, key, Budget(), rows=manifest.anchor.passport.rows)
+    return read_signature(layers, key, Budget(), rows=manifest.anchor.passport_rule.rows)

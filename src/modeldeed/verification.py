@@ -99,12 +99,12 @@ def verify(
             layers,
             key,
             UNANCHORED,
-            rows=anchor.passport.rows,
+            rows=anchor.passport_rule.rows,
             codewords=codewords_of(key, anchor.targets, manifest.message),
         )
         suspect_digest = digest.result()
     weights.require_unchanged()
-    signature = signature.model_copy(update={"reading": anchor.passport.reading_name})
+    signature = signature.model_copy(update={"reading": anchor.passport_rule.reading_name})
     verdict, reason = judge_signature(signature, UNANCHORED)
     if not owns:
         verdict = Verdict.NOT_VERIFIED
@@ -134,7 +134,7 @@ def verify(
         passport_digest=anchor.digest,
         signature=signature,
         branch=branch,
-        warnings=_warnings(signature, anchor.passport.rows),
+        warnings=_warnings(signature, anchor.passport_rule.rows),
         version=__version__,
     )
 
@@ -158,16 +158,17 @@ def _claim(
         heads = dict(passport.branch.heads.named_parameters())
         trained = {n: p.detach() for n, p in heads.items()}
         anchor, factors = passport.manifest.anchor, passport.branch.factors
-        if isinstance(anchor.passport.reading, str):
+        if isinstance(anchor.passport_rule.reading, str):
             return passport.manifest, trained or None, None
-        require_factors(factors, anchor.passport.reading.factors, anchor.targets)
+        require_factors(factors, anchor.passport_rule.reading.factors, anchor.targets)
         return passport.manifest, trained or None, factors
     if isinstance(passport, Manifest):
         passport = Manifest.from_json(passport.to_json())
         passport.require_authentic()
-        if not isinstance(passport.anchor.passport.reading, str):
+        rule = passport.anchor.passport_rule
+        if not isinstance(rule.reading, str):
             raise OptionError(
-                f"this passport is read by {passport.anchor.passport.reading_name}, which needs "
+                f"this passport is read by {rule.reading_name}, which needs "
                 "the factors beside its manifest: give the folder it was saved to"
             )
         return passport, None, None

@@ -105,7 +105,7 @@ def oracle(passport: Passport) -> nn.Module:
     for ordinal, target in enumerate(anchor.targets):
         weight = passport.host.get_parameter(target.weight)
         layers = len(anchor.targets)
-        head = make_head(anchor.passport.head, key, ordinal, target.channels, layers)
+        head = make_head(anchor.passport_rule.head, key, ordinal, target.channels, layers)
         r_gamma = slow_reading(key, ordinal, target, weight, "gamma").float()
         r_beta = slow_reading(key, ordinal, target, weight, "beta").float()
         norm = passport.host.get_submodule(target.norm)

@@ -130,7 +130,7 @@ def wrong_keys(shipped: Shipped, passport: Passport) -> dict[str, Any]:
     anchor = passport.manifest.anchor
     layers = load_layers(open_weights(shipped.file), anchor.targets)
     matches = tuple(
-        matches_of(layers, key, rows=anchor.passport.rows)
+        matches_of(layers, key, rows=anchor.passport_rule.rows)
         for key in decoy_keys(shipped.seed, count)
     )
     best = log_binomial_tail(max(matches), sum(target.bits for target in anchor.targets))
@@ -198,7 +198,7 @@ def _margins(passport: Passport, owner: Owner, model: nn.Module) -> tuple[float,
     """b·c·r of every bit of the owner's claim, read from a model; rounded for the report."""
     anchor = passport.manifest.anchor
     key = passport.manifest.model_key(owner)
-    branch = PrivateBranch(model, anchor.targets, key, anchor.passport)
+    branch = PrivateBranch(model, anchor.targets, key, anchor.passport_rule)
     signs = branch.signed_bits()
     with torch.no_grad():
         margins = signs * branch.readings().gamma

@@ -86,7 +86,7 @@ class Passport:
             host,
             targets,
             self._key,
-            manifest.anchor.passport,
+            manifest.anchor.passport_rule,
             manifest.calls,
             self._codewords,
             factors,
@@ -295,7 +295,7 @@ class Passport:
 
     def signature(self) -> SignatureEvidence:
         """Read the signature from the host as it is now: matches, margins, p-value."""
-        rule = self.manifest.anchor.passport
+        rule = self.manifest.anchor.passport_rule
         seen, targets = seen_weights(
             open_weights(self.host), self.branch.targets, self.branch.factors
         )

@@ -143,7 +143,7 @@ def test_a_saved_passport_goes_on_as_it_was(planted: Planted) -> None:
         torch.testing.assert_close(loaded.private(x), passport.private(x))
     blind = PrivateBranch(
         host, passport.branch.targets, passport.manifest.model_key(OWNER),
-        passport.manifest.anchor.passport,
+        passport.manifest.anchor.passport_rule,
     )  # fmt: skip
     with torch.no_grad():
         assert float((blind(x) - passport.private(x)).abs().max()) > 1e-3
@@ -318,7 +318,7 @@ def test_committed_factors_that_fit_no_layer_are_refused(
 def test_a_manifest_alone_is_not_enough(planted: Planted) -> None:
     host, _, folder = planted
     manifest = Manifest.from_json((folder / files.MANIFEST).read_bytes())
-    assert manifest.anchor.passport.reading_name == "coloured/v1"
+    assert manifest.anchor.passport_rule.reading_name == "coloured/v1"
     with pytest.raises(OptionError, match="give the folder it was saved to"):
         verify(host, passport=manifest, owner=OWNER)
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from modeldeed import Owner, Passport
 from modeldeed.errors import EvidenceError, HostError, OptionError
+from modeldeed.manifest import MAX_BYTES
 from modeldeed.passport.evidence import files
-from modeldeed.passport.evidence.manifest import MAX_BYTES
 
 
 def host() -> nn.Module:

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from modeldeed.anchor import Anchor, PassportRule, Target, seed_commitment
 from modeldeed.errors import EvidenceError
+from modeldeed.manifest import MAX_BYTES
 from modeldeed.owner import Owner
-from modeldeed.passport.evidence.manifest import MAX_BYTES, Manifest, strict_json
+from modeldeed.passport.evidence.manifest import Manifest
+from modeldeed.strict_json import strict_json
 
 
 def made(owner: Owner, label: str = "model", **changes: Any) -> Manifest:

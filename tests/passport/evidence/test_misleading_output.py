@@ -136,7 +136,7 @@ def test_rescaling_rows_leaves_the_readings_of_the_private_branch(victim: Victim
     manifest = victim.passport.manifest
     before, after = (
         PrivateBranch(
-            host, manifest.anchor.targets, manifest.model_key(OWNER), manifest.anchor.passport
+            host, manifest.anchor.targets, manifest.model_key(OWNER), manifest.anchor.passport_rule
         ).readings()
         for host in (victim.host, rescaled(victim, 2.0**-54))
     )

@@ -42,7 +42,7 @@ def trace(host: nn.Module, passport: Passport, key: bytes) -> Trace:
     anchor = passport.manifest.anchor
     bits, cosines = 0, []
     for ordinal, target in enumerate(anchor.targets):
-        secret = layer_secrets(key, ordinal, target, anchor.passport.rows)
+        secret = layer_secrets(key, ordinal, target, anchor.passport_rule.rows)
         rows = host.get_parameter(target.weight).detach().movedim(target.axis, 0).flatten(1)
         u, _, v = torch.linalg.svd(nn.functional.normalize(rows, dim=1), full_matrices=False)
         scale = host.get_parameter(f"{target.norm}.weight").detach()

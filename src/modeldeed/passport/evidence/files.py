@@ -19,9 +19,10 @@ from safetensors.torch import save as serialize_tensors
 from torch import Tensor
 
 from modeldeed.errors import EvidenceError, OptionError
+from modeldeed.manifest import MAX_BYTES
 from modeldeed.owner import Owner
 from modeldeed.passport.evidence.coloured import require_factors
-from modeldeed.passport.evidence.manifest import MAX_BYTES, Manifest
+from modeldeed.passport.evidence.manifest import Manifest
 from modeldeed.passport.private.branch import PrivateBranch
 from modeldeed.passport.private.step import TrainingRule
 from modeldeed.storage import write_atomically
@@ -54,7 +55,7 @@ def factors_of(manifest: Manifest, state: dict[str, Tensor]) -> dict[int, Tensor
         EvidenceError: they are missing, or not those that the anchor commits to.
     """
     anchor = manifest.anchor
-    if isinstance(anchor.passport.reading, str):
+    if isinstance(anchor.passport_rule.reading, str):
         return None
     named = {n.removeprefix(_FACTOR): t for n, t in state.items() if n.startswith(_FACTOR)}
     # One spelling for each ordinal; Python takes many more for a number.
@@ -62,7 +63,7 @@ def factors_of(manifest: Manifest, state: dict[str, Tensor]) -> dict[int, Tensor
     if not set(named) <= known:
         raise EvidenceError("the passport was altered: it has factors of layers not in its list")
     factors = {int(ordinal): factor for ordinal, factor in named.items()}
-    require_factors(factors, anchor.passport.reading.factors, anchor.targets)
+    require_factors(factors, anchor.passport_rule.reading.factors, anchor.targets)
     return factors
 
 

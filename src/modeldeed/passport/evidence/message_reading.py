@@ -86,7 +86,7 @@ def read_message(
     else:
         key, seed = manifest.model_key(owner), owner.seed(manifest.label)
         layers = load_layers(weights, anchor.targets)
-        margins = masked_margins(layers, key, rows=anchor.passport.rows)
+        margins = masked_margins(layers, key, rows=anchor.passport_rule.rows)
         found = decode(key, margins, rule.size, lambda data: anchor.commits_to(data, seed))
         reason = "no message can be read from these weights"
         if found:

@@ -194,7 +194,7 @@ def _branch(
     factors: Factors | None,
 ) -> PrivateBranch:
     try:
-        branch = PrivateBranch(host, anchor.targets, key, anchor.passport, factors=factors)
+        branch = PrivateBranch(host, anchor.targets, key, anchor.passport_rule, factors=factors)
         if heads is not None:
             branch.heads.load_state_dict(heads)
     except (HostError, OptionError, RuntimeError) as error:

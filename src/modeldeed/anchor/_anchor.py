@@ -1,0 +1,160 @@
+"""The anchor itself: what it holds, and the model key that follows from it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from modeldeed.anchor.commitments import message_commitment, seed_commitment
+from modeldeed.anchor.passport_rule import MessageRule, PassportRule, Target
+from modeldeed.digests import canonical_json, joined
+from modeldeed.errors import EvidenceError
+from modeldeed.evidence_model import ClassName, EvidenceModel, Hex32, Name
+from modeldeed.identity import Identity
+from modeldeed.streams import derive
+from modeldeed.triggers.rule import TriggerRule
+
+__all__ = ["Anchor"]
+
+
+class Anchor(EvidenceModel):
+    """What is fixed before marking.
+
+    Attributes:
+        identity: the owner's Ed25519 public key, hexadecimal.
+        seed_commitment: commitment to the model's seed, bound to the identity.
+        weights_root: tensor root of the host's state before marking; it fixes channel order. None
+            for a trigger set that was issued without the model.
+        architecture: digest of class name, tensor names, shapes and dtypes; None likewise.
+        planner: version of the rule that made the target list; None without a passport.
+        targets: the canonical list; bits belong to ordinals in it, not to names. Empty without a
+            passport.
+        excluded: norms that the owner left out by choice.
+        classes: names of the classes in output order; empty when not given.
+        passport: the rule of the passport; None without one.
+        triggers: rule of the trigger set; None without one.
+        plugin: rule of the plug-in; None without one.
+        message: size of and commitment to a message in the bits; None without one.
+        authority: timestamp authority and policy whose token counts; None when unanchored.
+    """
+
+    format: Literal["modeldeed-anchor/v1"] = "modeldeed-anchor/v1"
+    identity: Hex32
+    seed_commitment: Hex32
+    weights_root: Hex32 | None
+    architecture: Hex32 | None
+    planner: Annotated[int, Field(ge=1)] | None
+    targets: tuple[Target, ...]
+    excluded: tuple[Name, ...] = ()
+    classes: tuple[ClassName, ...] = ()
+    passport: PassportRule | None
+    triggers: TriggerRule | None = None
+    plugin: None = None
+    message: MessageRule | None = None
+    authority: None = None
+
+    @model_validator(mode="after")
+    def _check_targets(self) -> Anchor:
+        norms = [target.norm for target in self.targets]
+        places = [(target.weight, target.axis) for target in self.targets]
+        if len(set(norms)) < len(norms) or len(set(places)) < len(places):
+            raise ValueError("a norm, or the channels of one weight, stand twice in the list")
+        return self
+
+    @model_validator(mode="after")
+    def _check_marks(self) -> Anchor:
+        if self.passport is None and self.triggers is None:
+            raise ValueError("neither a passport nor a trigger set is anchored")
+        known = (self.planner, self.weights_root, self.architecture)
+        if self.passport is not None and (not self.targets or None in known):
+            raise ValueError("a passport needs targets, their planner, and the model's digests")
+        rest = (self.targets, self.excluded, self.planner, self.message)
+        if self.passport is None and any(rest):
+            raise ValueError("targets, planner and message belong to a passport, and there is none")
+        if self.triggers and self.classes and len(self.classes) != self.triggers.classes:
+            raise ValueError(
+                f"{len(self.classes)} names of classes, but triggers of {self.triggers.classes}"
+            )
+        return self
+
+    @property
+    def passport_rule(self) -> PassportRule:
+        """The rule of the passport.
+
+        Raises:
+            EvidenceError: this anchor holds none.
+        """
+        if self.passport is None:
+            raise EvidenceError("this anchor holds no passport, only a trigger set")
+        return self.passport
+
+    @property
+    def trigger_rule(self) -> TriggerRule:
+        """The rule of the trigger set.
+
+        Raises:
+            EvidenceError: this anchor holds none.
+        """
+        if self.triggers is None:
+            raise EvidenceError("this anchor holds no trigger set, only a passport")
+        return self.triggers
+
+    def canonical(self) -> bytes:
+        """The anchor's bytes: RFC 8785 JSON, the preimage of everything derived from it."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical bytes, hexadecimal: the imprint for a timestamp."""
+        return hashlib.sha256(self.canonical()).hexdigest()
+
+    def owner_identity(self) -> Identity:
+        """The identity as a checked public key.
+
+        Raises:
+            EvidenceError: the key is malformed or of small order.
+        """
+        return Identity(bytes.fromhex(self.identity))
+
+    def opens(self, seed: bytes) -> bool:
+        """Tell whether a seed is the one that was committed to."""
+        return seed_commitment(seed, bytes.fromhex(self.identity)) == self.seed_commitment
+
+    def commits_to(self, message: bytes, seed: bytes) -> bool:
+        """Tell whether a message in UTF-8 is the one that was committed to."""
+        if self.message is None:
+            return False
+        made = message_commitment(message, seed, bytes.fromhex(self.identity))
+        return made == self.message.commitment and len(message) == self.message.size
+
+    def model_key(self, seed: bytes, token: bytes = b"") -> bytes:
+        """The model key, which all marks of this model are derived from.
+
+        Args:
+            seed: the model's 32-byte seed; it must open the commitment.
+            token: the signed timestamp over the anchor; empty when unanchored.
+
+        Returns:
+            32 bytes: HKDF(seed, salt = SHA-256(len(A) ‖ A ‖ token)), the length in 8 bytes.
+
+        Raises:
+            EvidenceError: the seed is another one than was committed to.
+        """
+        if not self.opens(seed):
+            raise EvidenceError(
+                "the key's seed is not the one this passport's anchor commits to: the passport "
+                "was issued under another label, or altered"
+            )
+        salt = hashlib.sha256(joined(self.canonical()) + token).digest()
+        return derive(seed, "model-key", salt=salt)
+
+    def claimed_by(self, identity: Identity, seed: bytes) -> Anchor:
+        """The anchor another owner would have made for the same model and rules."""
+        return self.model_copy(
+            update={
+                "identity": identity.public_key.hex(),
+                "seed_commitment": seed_commitment(seed, identity.public_key),
+            }
+        )

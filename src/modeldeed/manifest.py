@@ -1,0 +1,115 @@
+"""A mark's manifest: what verification needs beside the key, signed by the owner.
+
+It holds no secret and nothing the claimant could still choose: all secrets follow from the key
+and from the anchor inside. The signature makes any later change visible.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, ClassVar
+
+from pydantic import Field, ValidationError
+from typing_extensions import Self
+
+from modeldeed.anchor import MAX_TEXT, Anchor
+from modeldeed.digests import canonical_json
+from modeldeed.errors import EvidenceError
+from modeldeed.evidence_model import EvidenceModel
+from modeldeed.owner import Owner
+from modeldeed.strict_json import strict_json
+
+__all__ = ["MAX_BYTES", "SignedManifest"]
+
+MAX_BYTES = 16 * 2**20
+
+
+class SignedManifest(EvidenceModel):
+    """What the manifests of all marks have in common.
+
+    Attributes:
+        anchor: what was fixed before marking.
+        label: the owner's name for the model; selects the seed.
+        signature: Ed25519 over all other fields, base64; empty while unsigned.
+    """
+
+    mark: ClassVar[str]
+    """What it is the manifest of; part of what is signed."""
+
+    anchor: Anchor
+    label: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+    signature: Annotated[str, Field(max_length=128)] = ""
+
+    def preimage(self) -> bytes:
+        """The signed bytes."""
+        fields = self.model_dump(mode="json", exclude={"signature"})
+        return f"modeldeed/v1/{self.mark}".encode() + b"\x00" + canonical_json(fields)
+
+    def signed(self, owner: Owner) -> Self:
+        """A copy with the owner's signature."""
+        signature = base64.b64encode(owner.sign(self.preimage())).decode()
+        return self.model_copy(update={"signature": signature})
+
+    def require_authentic(self) -> None:
+        """Check the signature by the identity in the anchor.
+
+        Raises:
+            EvidenceError: it does not fit: the manifest was altered or is not this identity's.
+        """
+        what = f"the {self.mark}"
+        try:
+            signature = base64.b64decode(self.signature, validate=True)
+        except ValueError as error:
+            raise EvidenceError(f"{what}'s signature is not base64") from error
+        # The last digit has spare bits, which a decoder ignores: only one spelling counts.
+        if base64.b64encode(signature).decode() != self.signature:
+            raise EvidenceError(f"{what} was altered: its signature is not canonical base64")
+        if not self.anchor.owner_identity().verify(signature, self.preimage()):
+            raise EvidenceError(
+                f"{what} was altered: its signature by the identity it names does not fit"
+            )
+
+    def model_key(self, owner: Owner) -> bytes:
+        """The model key under an owner's secret.
+
+        Raises:
+            EvidenceError: the owner is another one, or the label's seed is not the committed one.
+        """
+        own, others = self.anchor.owner_identity(), owner.identity
+        if others != own:
+            raise EvidenceError(
+                f"this {self.mark} belongs to identity {own.fingerprint[:16]}"
+                f", the key to {others.fingerprint[:16]}"
+            )
+        return self.anchor.model_key(owner.seed(self.label))
+
+    def wrong_key(self, owner: Owner) -> bytes:
+        """The model key another owner would have had for the same model and rules."""
+        seed = owner.seed(self.label)
+        return self.anchor.claimed_by(owner.identity, seed).model_key(seed)
+
+    def to_json(self) -> bytes:
+        """The manifest's file content."""
+        return (self.model_dump_json(indent=1) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Parse a manifest strictly; its signature is not checked yet.
+
+        Raises:
+            EvidenceError: it is too large, no JSON, has duplicate keys, floats, text that is not
+                in normal form, unknown fields, or values out of range.
+        """
+        if len(data) > MAX_BYTES:
+            raise EvidenceError(
+                f"the {cls.mark}'s manifest has {len(data)} bytes, over {MAX_BYTES}"
+            )
+        strict_json(data)
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise EvidenceError(
+                f"the {cls.mark}'s manifest is malformed at {where or 'its top'}: {first['msg']}"
+            ) from error

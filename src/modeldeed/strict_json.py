@@ -1,0 +1,57 @@
+"""Parsing JSON that evidence may consist of: one meaning, no floats, no doubt."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from typing import Any
+
+from modeldeed.errors import EvidenceError
+
+__all__ = ["strict_json"]
+
+
+def strict_json(data: bytes) -> Any:
+    """Parse JSON that evidence may consist of.
+
+    Raises:
+        EvidenceError: duplicate keys, floats, text not in Unicode normal form C, or no JSON.
+    """
+    try:
+        value = json.loads(
+            data,
+            object_pairs_hook=_unique,
+            parse_float=_refuse_number,
+            parse_constant=_refuse_number,
+        )
+        _refuse_odd_text(value)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, EvidenceError):
+            raise
+        raise EvidenceError(f"not a JSON document: {type(error).__name__}: {error}") from error
+    return value
+
+
+def _refuse_odd_text(value: Any) -> None:
+    if isinstance(value, str) and not unicodedata.is_normalized("NFC", value):
+        raise EvidenceError(f"evidence holds text that is not in Unicode normal form C: {value!r}")
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _refuse_odd_text(name)
+            _refuse_odd_text(item)
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_odd_text(item)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise EvidenceError(f"the same field stands twice in one object: {', '.join(twice)}")
+    return fields
+
+
+def _refuse_number(text: str) -> Any:
+    raise EvidenceError(f"evidence holds no floats, got {text}")

@@ -1,0 +1,1 @@
+"""The trigger set: a black-box mark of keyed inputs with keyed answers."""
