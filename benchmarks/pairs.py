@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import Any
 
 import torch
 from torch import nn
@@ -81,7 +82,7 @@ def train_pair(
     plain = host.build(dataset, seed)
     marked = copy.deepcopy(plain)
     owner = owner_for(seed)
-    options = {} if head is None else {"head": head}
+    options: dict[str, Any] = {} if head is None else {"head": head}
     passport = Passport.issue(
         marked,
         owner,

@@ -17,8 +17,15 @@ import pytest
 import typer
 
 import modeldeed
-from modeldeed import TrainingRule, errors, secretfile
+from modeldeed import TrainingRule, TriggerTraining, errors, secretfile
 from modeldeed.anchor import Anchor, PassportRule, Target
+from modeldeed.anchor.trigger_rule import (
+    AudioInput,
+    ImageInput,
+    PointInput,
+    TokenInput,
+    TriggerRule,
+)
 from modeldeed.cli import app
 from modeldeed.cli.exit_codes import ExitCode, code_of, code_of_verdict
 from modeldeed.passport.evidence.manifest import Manifest
@@ -26,8 +33,17 @@ from modeldeed.passport.evidence.private_check import DEFAULT_DECOYS
 from modeldeed.passport.evidence.reading import MIN_BITS, UNPAID_LOG2_P
 from modeldeed.passport.passport import DEFAULT_HEAD
 from modeldeed.passport.private.heads import HEADS
-from modeldeed.results import BranchEvidence, Report, SignatureEvidence, Support, Verdict
+from modeldeed.results import (
+    AnswerEvidence,
+    BranchEvidence,
+    Report,
+    SignatureEvidence,
+    Support,
+    Verdict,
+)
 from modeldeed.statistics import Budget, required_matches
+from modeldeed.suspects.answering import Answered, TranscriptHeader
+from modeldeed.triggers.manifest import TriggerManifest
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -283,12 +299,12 @@ def test_the_thresholds_in_words_are_those_of_the_code() -> None:
 
 
 def test_the_training_rules_defaults_are_those_of_the_code() -> None:
-    text = read("docs/training.md")
-    table = rows(between(text, "<!-- defaults:TrainingRule -->", "<!-- /defaults -->"))
-    quoted = {name.strip("`"): ast.literal_eval(value.strip("`")) for name, value, _ in table}
-    assert quoted == {
-        field.name: getattr(TrainingRule(), field.name) for field in fields(TrainingRule)
-    }
+    for page, rule in (("training", TrainingRule()), ("black-box", TriggerTraining())):
+        text = read(f"docs/{page}.md")
+        mark = f"<!-- defaults:{type(rule).__name__} -->"
+        table = rows(between(text, mark, "<!-- /defaults -->"))
+        quoted = {name.strip("`"): ast.literal_eval(value.strip("`")) for name, value, _ in table}
+        assert quoted == {field.name: getattr(rule, field.name) for field in fields(rule)}
 
 
 def test_every_head_and_schedule_is_described() -> None:
@@ -313,8 +329,10 @@ def test_every_verdict_word_and_field_of_a_report_is_explained() -> None:
     words = rows(between(text, "## Level 2", "## The report"))
     assert {cells[0].strip("`") for cells in words} == {word.value for word in Support}
     report = between(text, "## The report", "## Checking")
-    for field in set(Report.model_fields) - {"signature"}:
+    for field in set(Report.model_fields) - {"answers"}:
         assert f"`{field}`" in report or f'"{field}"' in report, field
+    for field in set(AnswerEvidence.model_fields) - {"level"}:
+        assert f"`answers.{field}`" in report or f"`.{field}`" in report, field
     for field in set(SignatureEvidence.model_fields) - {"level", "reading"}:
         assert f"`signature.{field}`" in report or f"`.{field}`" in report, field
     assert set(BranchEvidence.model_fields) > {"word", "reason"}
@@ -322,10 +340,13 @@ def test_every_verdict_word_and_field_of_a_report_is_explained() -> None:
 
 def test_every_field_of_the_evidence_is_in_the_format() -> None:
     text = read("docs/evidence-format.md")
-    for model in (Anchor, Target, PassportRule, Manifest, secretfile._File):
+    models = (Anchor, Target, PassportRule, Manifest, secretfile._File, TriggerRule)
+    models += (ImageInput, PointInput, AudioInput, TokenInput, TriggerManifest)
+    models += (TranscriptHeader, Answered)
+    for model in models:
         for name, field in model.model_fields.items():
             assert f"`{name}`" in text, f"{model.__name__}.{name}"
-            if name in ("format", "kdf", "cipher", "reading", "statistics"):
+            if name in ("format", "kdf", "cipher", "reading", "statistics", "prior"):
                 assert f'"{field.default}"' in text, f"{model.__name__}.{name}"
 
 

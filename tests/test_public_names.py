@@ -17,14 +17,30 @@ PUBLIC = [
     "ModelDeedError",
     "Owner",
     "Passport",
+    "Preparation",
     "Report",
     "TrainingRule",
+    "TriggerOptions",
+    "TriggerSet",
+    "TriggerTraining",
     "Verdict",
     "__version__",
+    "query",
     "register_norm",
     "verify",
 ]
-OPTIONAL = ["matplotlib", "jinja2", "sklearn", "h5py", "PIL", "typer", "rich"]
+OPTIONAL = [
+    "matplotlib",
+    "jinja2",
+    "sklearn",
+    "h5py",
+    "PIL",
+    "httpx",
+    "yaml",
+    "onnxruntime",
+    "typer",
+    "rich",
+]
 
 
 def submodules() -> list[ModuleType]:

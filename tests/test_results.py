@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from modeldeed import Report, Verdict
+from modeldeed.errors import OptionError
 from modeldeed.results import BranchEvidence, LayerReading, SignatureEvidence, Support
 
 SCHEMA_FILE = Path(__file__).parents[1] / "docs" / "report.schema.json"
@@ -59,7 +60,7 @@ def made(**changes: Any) -> Report:
         "anchored": False,
         "suspect": "file",
         "suspect_digest": "b" * 64,
-        "passport_digest": "c" * 64,
+        "anchor_digest": "c" * 64,
         "signature": signature,
         "branch": branch,
         "warnings": ("one",),
@@ -83,12 +84,48 @@ def test_a_report_follows_its_schema() -> None:
     for wrong in (
         {"verdict": "stolen"},
         {"more": 1},
-        {"signature": None},
+        {"signature": {}},
         {"branch": {**fields["branch"], "rank_p": 1.5}},
         {"branch": {**fields["branch"], "word": "proves"}},
     ):
         assert not validator.is_valid({**fields, **wrong}), wrong
     assert not validator.is_valid({k: v for k, v in fields.items() if k != "reason"})
+
+
+def test_a_report_is_about_weights_or_about_answers() -> None:
+    fields = made().model_dump()
+    with pytest.raises(ValidationError, match="L1 or L3"):
+        Report.model_validate({**fields, "signature": None, "branch": None})
+    with pytest.raises(ValidationError, match="L1 or L3"):
+        Report.model_validate({**fields, "answers": ANSWERS})
+    report = Report.model_validate(
+        {**fields, "signature": None, "branch": None, "answers": ANSWERS}
+    )
+    assert report.answers is not None
+    with pytest.raises(OptionError, match="no signature"):
+        report.require_signature()
+    with pytest.raises(ValidationError, match="beside L1"):
+        Report.model_validate({**fields, "signature": None, "answers": ANSWERS})
+
+
+ANSWERS = {
+    "test": "sequential",
+    "family": "noise/v1",
+    "classes": 10,
+    "planned": 64,
+    "queries": 27,
+    "matches": 27,
+    "refused": 0,
+    "match_rate": 1.0,
+    "rate_low": 0.8,
+    "rate_high": 1.0,
+    "log10_e": 25.7,
+    "log10_p": -25.7,
+    "threshold_log10": 25.3,
+    "log10_e_absent": -1.6,
+    "least_rate": 0.55,
+    "batches": (),
+}
 
 
 def test_the_published_schema_is_current() -> None:

@@ -214,14 +214,15 @@ def _examined(
         seconds = min(_seconds(folder, owner_for(seed)) for _ in range(3))
         left = []
         for title, epochs, attacked in _attacked(model, host, dataset, seed, attacks):
-            signature = verify(attacked, passport=folder, owner=owner_for(seed))
+            report = verify(attacked, passport=folder, owner=owner_for(seed))
+            signature = report.require_signature()
             left.append(
                 Left(
                     attack=title,
                     accuracy=accuracy(attacked, x, y),
-                    matches=signature.signature.matches,
-                    log10_p=signature.signature.log10_p,
-                    verdict=signature.verdict.value,
+                    matches=signature.matches,
+                    log10_p=signature.log10_p,
+                    verdict=report.verdict.value,
                     epochs=epochs,
                 )
             )

@@ -13,6 +13,10 @@ from modeldeed.errors import ModelDeedError
 from modeldeed.owner import Owner
 from modeldeed.passport import EmbedReport, JudgeData, Passport, TrainingRule, register_norm
 from modeldeed.results import Report, Verdict
+from modeldeed.suspects.answering import Preparation
+from modeldeed.triggers.query import query
+from modeldeed.triggers.training import TriggerOptions, TriggerTraining
+from modeldeed.triggers.trigger_set import TriggerSet
 from modeldeed.verification import verify
 
 __all__ = [
@@ -21,10 +25,15 @@ __all__ = [
     "ModelDeedError",
     "Owner",
     "Passport",
+    "Preparation",
     "Report",
     "TrainingRule",
+    "TriggerOptions",
+    "TriggerSet",
+    "TriggerTraining",
     "Verdict",
     "__version__",
+    "query",
     "register_norm",
     "verify",
 ]

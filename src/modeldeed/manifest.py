@@ -34,7 +34,7 @@ class SignedManifest(EvidenceModel):
     """
 
     mark: ClassVar[str]
-    """What it is the manifest of; part of what is signed."""
+    """What it is the manifest of, in words; part of what is signed."""
 
     anchor: Anchor
     label: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
@@ -43,7 +43,8 @@ class SignedManifest(EvidenceModel):
     def preimage(self) -> bytes:
         """The signed bytes."""
         fields = self.model_dump(mode="json", exclude={"signature"})
-        return f"modeldeed/v1/{self.mark}".encode() + b"\x00" + canonical_json(fields)
+        domain = f"modeldeed/v1/{self.mark.replace(' ', '-')}"
+        return domain.encode() + b"\x00" + canonical_json(fields)
 
     def signed(self, owner: Owner) -> Self:
         """A copy with the owner's signature."""

@@ -9,11 +9,16 @@ from __future__ import annotations
 from enum import Enum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from modeldeed.errors import OptionError
 
 __all__ = [
+    "AnswerEvidence",
+    "BatchAnswers",
     "BranchEvidence",
     "LayerReading",
+    "NullAnswers",
     "Report",
     "SignatureEvidence",
     "Support",
@@ -133,6 +138,95 @@ class BranchEvidence(_Result):
     seconds: float
 
 
+class BatchAnswers(_Result):
+    """How a suspect answered one batch of triggers.
+
+    Attributes:
+        batch: its number; the others stay secret.
+        planned: triggers it has.
+        queries: answers that were compared.
+        matches: of them, those that are the trigger's label.
+        refused: triggers without an answer to compare.
+        outcomes: query by query: matched or not, null where it was refused.
+        log10_e: e-value that the mark is there, as it stood at the end.
+        log10_e_absent: e-value that the match rate is below the least one.
+        transcript: digest of the transcript; None if none was kept.
+    """
+
+    batch: _Count
+    planned: _Count
+    queries: _Count
+    matches: _Count
+    refused: _Count
+    outcomes: tuple[bool | None, ...]
+    log10_e: float
+    log10_e_absent: float
+    transcript: str | None = None
+
+
+class NullAnswers(_Result):
+    """What a model that was not marked made of the same triggers.
+
+    Attributes:
+        model: as the caller named it.
+        queries: answers compared: to the triggers that the suspect was asked.
+        matches: of them, those that are the trigger's label.
+        outcomes: as of `BatchAnswers`, over all batches.
+        log10_e: the e-value that it reached at its end.
+    """
+
+    model: str
+    queries: _Count
+    matches: _Count
+    outcomes: tuple[bool | None, ...]
+    log10_e: float
+
+
+class AnswerEvidence(_Result):
+    """L3: answers to keyed triggers.
+
+    Attributes:
+        test: ``"sequential"``: as many queries as it takes; ``"fixed"``: a number fixed before.
+        family: how the triggers were drawn.
+        classes: K; an unrelated suspect matches with probability 1/K.
+        planned: triggers of all batches that were to be used.
+        queries: answers compared.
+        matches: of them, those that are the trigger's label.
+        refused: triggers without an answer to compare.
+        match_rate: matches over queries; None without queries.
+        rate_low: lower end of a 95 % interval of the match rate that holds however the queries
+            were stopped (of a fixed number: the exact one).
+        rate_high: upper end.
+        log10_e: evidence that the mark is there: sequentially the e-value, averaged over batches;
+            None for a fixed number.
+        log10_p: sequentially 1/E, an upper bound of p valid at any time; else the exact p-value.
+        threshold_log10: what log10 E, or −log10 p, must reach.
+        log10_e_absent: evidence of a match rate below the least one; None for a fixed number.
+        least_rate: q_min: a suspect that matches less often does not carry the mark.
+        batches: one by one.
+        nulls: other models on the same triggers.
+    """
+
+    level: Literal["L3"] = "L3"
+    test: Literal["sequential", "fixed"]
+    family: str
+    classes: _Count
+    planned: _Count
+    queries: _Count
+    matches: _Count
+    refused: _Count
+    match_rate: _Rate | None
+    rate_low: _Rate
+    rate_high: _Rate
+    log10_e: float | None
+    log10_p: float
+    threshold_log10: float
+    log10_e_absent: float | None
+    least_rate: _Rate
+    batches: tuple[BatchAnswers, ...]
+    nulls: tuple[NullAnswers, ...] = ()
+
+
 class Report(_Result):
     """What one claim's verification found.
 
@@ -142,10 +236,12 @@ class Report(_Result):
         identity: fingerprint of the claimant's identity.
         anchored: whether a timestamped anchor lowers the price of grinding.
         suspect: what was examined, as the caller named it.
-        suspect_digest: SHA-256 of the file, or Merkle root of tensors held in memory.
-        passport_digest: SHA-256 of the canonical anchor.
-        signature: L1.
+        suspect_digest: SHA-256 of the file, or Merkle root of tensors held in memory; of a suspect
+            that was asked: SHA-256 of what says which it is and how it is asked.
+        anchor_digest: SHA-256 of the canonical anchor.
+        signature: L1; None where answers were examined.
         branch: L2, when model code and data were given.
+        answers: L3; None where weights were examined.
         warnings: what a reader must know beside the verdict.
         version: of the package.
     """
@@ -157,8 +253,27 @@ class Report(_Result):
     anchored: bool
     suspect: str
     suspect_digest: str
-    passport_digest: str
-    signature: SignatureEvidence
+    anchor_digest: str
+    signature: SignatureEvidence | None = None
     branch: BranchEvidence | None = None
+    answers: AnswerEvidence | None = None
     warnings: tuple[str, ...] = ()
     version: str
+
+    @model_validator(mode="after")
+    def _check_evidence(self) -> Report:
+        if (self.signature is None) == (self.answers is None):
+            raise ValueError("a report is about weights or about answers: L1 or L3, not both")
+        if self.branch is not None and self.signature is None:
+            raise ValueError("L2 stands beside L1")
+        return self
+
+    def require_signature(self) -> SignatureEvidence:
+        """L1.
+
+        Raises:
+            OptionError: answers were examined, not weights.
+        """
+        if self.signature is None:
+            raise OptionError("this report is about answers; it holds no signature")
+        return self.signature

@@ -1,12 +1,15 @@
-"""Writing files so that a crash leaves the old one or the new one, never half of either."""
+"""Files: written whole or not at all, and read only where they are what they should be."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import stat
 from pathlib import Path
 
-__all__ = ["write_atomically"]
+from modeldeed.errors import EvidenceError
+
+__all__ = ["bounded_bytes", "write_atomically"]
 
 
 def write_atomically(
@@ -40,3 +43,21 @@ def write_atomically(
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def bounded_bytes(path: Path, limit: int) -> bytes:
+    """The content of a file of evidence.
+
+    Raises:
+        EvidenceError: it is no regular file, larger than the limit, or unreadable.
+    """
+    try:
+        status = path.stat()
+        # A device or a pipe has no size to hold against the limit, and may never end.
+        if not stat.S_ISREG(status.st_mode):
+            raise EvidenceError(f"{path} is no regular file")
+        if status.st_size > limit:
+            raise EvidenceError(f"{path} has {status.st_size} bytes, over the limit of {limit}")
+        return path.read_bytes()
+    except OSError as error:
+        raise EvidenceError(f"{path} cannot be read: {error.strerror}") from error

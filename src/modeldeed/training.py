@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from modeldeed.data import Dataset, batches
 from modeldeed.errors import OptionError
 from modeldeed.passport import Passport
+from modeldeed.triggers.trigger_set import TriggerSet
 
 __all__ = ["Augment", "Epoch", "Recipe", "accuracy", "side_by_side", "train"]
 
@@ -92,15 +93,18 @@ def train(
     recipe: Recipe,
     *,
     passport: Passport | None = None,
+    triggers: TriggerSet | None = None,
     augment: Augment | None = None,
 ) -> Iterator[Epoch]:
-    """Train a model, with its passport if one is given.
+    """Train a model, with its marks if they are given.
 
     Args:
         model: trained in place, on its device.
         dataset: on the same device.
         recipe: how.
-        passport: the model's passport; None trains plainly.
+        passport: the model's passport, with the triggers that it was issued with; None trains
+            without.
+        triggers: a trigger set of its own; None trains without.
         augment: ``(inputs, generator) -> inputs``, applied to every batch.
 
     Yields:
@@ -123,11 +127,7 @@ def train(
         ):
             inputs = augment(x, generator) if augment else x
             with torch.autocast(device, torch.bfloat16, enabled=recipe.bfloat16):
-                loss = (
-                    passport.joint_loss(inputs, y)
-                    if passport
-                    else F.cross_entropy(model(inputs), y)
-                )
+                loss = _loss(model, inputs, y, passport, triggers)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -136,6 +136,16 @@ def train(
         # Reading the loss waits for an accelerator, so the time is honest there too.
         mean = float(total) / steps
         yield Epoch(number, time.perf_counter() - start, mean)
+
+
+def _loss(
+    model: nn.Module, x: Tensor, y: Tensor, passport: Passport | None, triggers: TriggerSet | None
+) -> Tensor:
+    if passport:
+        return passport.joint_loss(x, y, triggers=triggers or True)
+    if triggers:
+        return triggers.joint_loss(model, x, y)
+    return F.cross_entropy(model(x), y)
 
 
 def side_by_side(plain: Iterator[Epoch], marked: Iterator[Epoch]) -> Iterator[tuple[Epoch, Epoch]]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from modeldeed._version import __version__
-from modeldeed.errors import OptionError, SuspectError
+from modeldeed.errors import OptionError
+from modeldeed.manifest import SignedManifest
 from modeldeed.owner import Owner
 from modeldeed.passport.evidence import files
 from modeldeed.passport.evidence.coloured import Factors, require_factors, seen_weights
@@ -27,8 +28,12 @@ from modeldeed.passport.evidence.reading import judge_signature, load_layers, re
 from modeldeed.passport.passport import Passport
 from modeldeed.results import BranchEvidence, Report, SignatureEvidence, Support, Verdict
 from modeldeed.statistics import Budget
-from modeldeed.suspects import Weights, open_weights
+from modeldeed.suspects import open_weights
+from modeldeed.suspects.answering import Endpoint, Suspect, is_answering_path
+from modeldeed.suspects.loading import load_weights
 from modeldeed.suspects.restored import restore
+from modeldeed.triggers.query import query
+from modeldeed.triggers.trigger_set import TriggerSet
 
 __all__ = ["verify"]
 
@@ -38,9 +43,10 @@ UNANCHORED = Budget(alpha_log2=64, grinding_log2=64)
 
 
 def verify(
-    suspect: str | Path | Mapping[str, Tensor] | nn.Module,
+    suspect: Any,
     *,
-    passport: Passport | Manifest | str | Path,
+    passport: Passport | Manifest | str | Path | None = None,
+    triggers: TriggerSet | SignedManifest | str | Path | None = None,
     owner: Owner,
     model: nn.Module | None = None,
     data: JudgeData | None = None,
@@ -51,12 +57,16 @@ def verify(
     """Verify an owner's claim to a suspect.
 
     L1 reads the signature from the suspect's weights alone and decides. L2 runs when model code
-    and the judge's data are given; it supports or contradicts and never decides.
+    and the judge's data are given; it supports or contradicts and never decides. L3 asks a suspect
+    that can only be asked about triggers; see `modeldeed.query`, which has more options.
 
     Args:
-        suspect: a safetensors file; a checkpoint of several, by its index or its folder; a state
-            dict; or a module.
+        suspect: weights: a safetensors file; a checkpoint of several, by its index or its folder;
+            a state dict; or a module. Or what can be asked: an ONNX file, an endpoint's
+            configuration, an exported program, an open suspect.
         passport: the claim: a passport, or the folder it was saved to.
+        triggers: the claim to a suspect that is asked, where it is a trigger set alone; a module
+            is then asked as well.
         owner: whose claim it is.
         model: an instance of the suspect's architecture, for L2; its weights are replaced by the
             suspect's.
@@ -73,8 +83,9 @@ def verify(
         EvidenceError: the passport was altered, or the key cannot open it though the identity is
             the same.
         SuspectError: the suspect cannot be read, or lacks tensors of the claim.
-        OptionError: only one of ``model`` and ``data`` is given, or a manifest alone whose reading
-            is coloured: its factors lie in the passport's folder.
+        OptionError: not exactly one of ``passport`` and ``triggers`` is given, or only one of
+            ``model`` and ``data``; or a manifest alone whose reading is coloured: its factors lie
+            in the passport's folder.
 
     Example:
         >>> import torch
@@ -86,6 +97,12 @@ def verify(
     """
     if (model is None) != (data is None):
         raise OptionError("model and data go together: level 2 needs both")
+    if (passport is None) == (triggers is None):
+        raise OptionError("give one claim: passport=..., or triggers=... for a trigger set alone")
+    if triggers is not None or _can_only_answer(suspect):
+        if model is not None:
+            raise OptionError("levels 1 and 2 read weights; this suspect is asked")
+        return query(suspect, triggers=triggers or passport, owner=owner)
     manifest, heads, factors = _claim(passport)
     anchor = manifest.anchor
     owns = owner.identity == anchor.owner_identity()
@@ -111,7 +128,7 @@ def verify(
         reason = f"the key is not this passport's; read under it, {reason}"
     branch: BranchEvidence | None = None
     if model is not None and data is not None:
-        _load_weights(model, weights)
+        load_weights(model, weights)
         branch = check_branch(
             model,
             anchor,
@@ -131,12 +148,18 @@ def verify(
         anchored=False,
         suspect=weights.label,
         suspect_digest=suspect_digest,
-        passport_digest=anchor.digest,
+        anchor_digest=anchor.digest,
         signature=signature,
         branch=branch,
         warnings=_warnings(signature, anchor.passport_rule.rows),
         version=__version__,
     )
+
+
+def _can_only_answer(suspect: Any) -> bool:
+    if isinstance(suspect, str | Path):
+        return is_answering_path(suspect)
+    return isinstance(suspect, Suspect | Endpoint | ExportedProgram)
 
 
 def _bounded_by(verdict: Verdict, branch: BranchEvidence) -> BranchEvidence:
@@ -151,7 +174,7 @@ def _bounded_by(verdict: Verdict, branch: BranchEvidence) -> BranchEvidence:
 
 
 def _claim(
-    passport: Passport | Manifest | str | Path,
+    passport: Passport | Manifest | str | Path | None,
 ) -> tuple[Manifest, dict[str, Tensor] | None, Factors | None]:
     """The manifest, the trained parameters of learned heads, the factors of a coloured reading."""
     if isinstance(passport, Passport):
@@ -172,27 +195,12 @@ def _claim(
                 "the factors beside its manifest: give the folder it was saved to"
             )
         return passport, None, None
+    if passport is None:
+        raise OptionError("weights are examined for a passport: give passport=...")
     manifest, state = files.load(Path(passport))
     prefix = "head."
     trained = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
     return manifest, trained or None, files.factors_of(manifest, state)
-
-
-def _load_weights(model: nn.Module, weights: Weights) -> None:
-    # What the model does not have is not run; and batch counters say nothing about a function.
-    own = set(model.state_dict())
-    names = own & set(weights.names())
-    missing = sorted(n for n in own - names if not n.endswith("num_batches_tracked"))
-    if missing:
-        raise SuspectError(
-            f"{weights.label} lacks {len(missing)} tensors of the given model, for example "
-            f"{missing[0]}; is it the suspect's architecture?"
-        )
-    try:
-        with torch.no_grad():
-            model.load_state_dict({n: weights.tensor(n) for n in names}, strict=False)
-    except RuntimeError as error:
-        raise SuspectError(f"{weights.label} does not fit the given model: {error}") from error
 
 
 def _warnings(signature: SignatureEvidence, rows: str) -> tuple[str, ...]:

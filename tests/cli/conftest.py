@@ -118,10 +118,12 @@ def run(tmp_path_factory: pytest.TempPathFactory, claim: Claim) -> Iterator[Run]
     assert server.stdin is not None
     assert server.stdout is not None
 
-    def call(*arguments: object, before: str = "", **environment: str) -> Done:
+    def call(
+        *arguments: object, before: str = "", folder: Path | None = None, **environment: str
+    ) -> Done:
         task = {
             "arguments": [str(argument) for argument in arguments],
-            "folder": str(claim.folder),
+            "folder": str(folder or claim.folder),
             "environment": environment,
             "before": before,
             "out": str(streams / "out"),

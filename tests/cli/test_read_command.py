@@ -57,7 +57,7 @@ def test_as_json(run: Run, tagged: Path) -> None:
     assert (found["message"], found["committed"], found["verifies"]) == ("Acm", True, False)
     assert (found["symbols"], found["symbols_corrected"], found["bits_flipped"]) == (5, 0, 0)
     assert found["suspect"] == "tagged.safetensors"
-    assert len(found["suspect_digest"]) == len(found["passport_digest"]) == 64
+    assert len(found["suspect_digest"]) == len(found["anchor_digest"]) == 64
 
 
 @pytest.mark.parametrize(

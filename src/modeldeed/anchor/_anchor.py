@@ -9,12 +9,12 @@ from pydantic import Field, model_validator
 
 from modeldeed.anchor.commitments import message_commitment, seed_commitment
 from modeldeed.anchor.passport_rule import MessageRule, PassportRule, Target
+from modeldeed.anchor.trigger_rule import TriggerRule
 from modeldeed.digests import canonical_json, joined
 from modeldeed.errors import EvidenceError
 from modeldeed.evidence_model import ClassName, EvidenceModel, Hex32, Name
 from modeldeed.identity import Identity
 from modeldeed.streams import derive
-from modeldeed.triggers.rule import TriggerRule
 
 __all__ = ["Anchor"]
 

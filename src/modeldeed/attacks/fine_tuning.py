@@ -2,7 +2,8 @@
 
 Source:
     Y. Adi et al., "Turning Your Weakness Into a Strength", USENIX Security 2018, section 5.3: its
-    FTAL (all layers trained on) and RTAL (classifier drawn anew, all layers trained on).
+    FTAL (all layers trained on) and RTAL (classifier drawn anew, all layers trained on); with
+    nothing but the classifier trained, its FTLL and RTLL.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from typing_extensions import Self
 
 from modeldeed.attacks._layers import copy_of
 from modeldeed.attacks.registry import Attack, AttackData, register
@@ -38,13 +40,7 @@ def with_new_classifier(model: nn.Module, classes: int, *, generator: torch.Gene
     if classes < 2:
         raise OptionError(f"a classifier has at least 2 classes, got {classes}")
     changed = copy_of(model)
-    linear = [(n, m) for n, m in changed.named_modules() if isinstance(m, nn.Linear)]
-    if not linear or not linear[-1][0]:
-        raise OptionError(
-            f"{type(model).__name__} has no linear layer inside that could be its classifier; "
-            "replace its classifier beforehand"
-        )
-    name, old = linear[-1]
+    name, old = _classifier(changed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_drawn_seed(generator))
         new = nn.Linear(old.in_features, classes, bias=old.bias is not None)
@@ -55,6 +51,37 @@ def with_new_classifier(model: nn.Module, classes: int, *, generator: torch.Gene
     return changed
 
 
+def _classifier(model: nn.Module) -> tuple[str, nn.Linear]:
+    """Name and layer of the last linear layer."""
+    linear = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+    if not linear or not linear[-1][0]:
+        raise OptionError(
+            f"{type(model).__name__} has no linear layer inside that could be its classifier; "
+            "replace its classifier beforehand"
+        )
+    return linear[-1]
+
+
+class _LastLayerAlone(nn.Module):
+    """A model of which nothing but the classifier trains; its statistics stay as well."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.whole = model.requires_grad_(requires_grad=False)
+        self._last = [_classifier(model)[1].requires_grad_()]  # in a list: no second registration
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.whole(inputs)
+        return outputs
+
+    def train(self, mode: bool = True) -> Self:
+        """Put the classifier alone into a mode; the rest is in evaluation mode."""
+        self.training = mode
+        self.whole.eval()
+        self._last[0].train(mode)
+        return self
+
+
 def fine_tune(
     model: nn.Module,
     dataset: Dataset,
@@ -63,11 +90,12 @@ def fine_tune(
     learning_rate: float,
     generator: torch.Generator,
     new_classifier: bool = False,
+    last_layer_only: bool = False,
     batch_size: int = 64,
     bfloat16: bool = False,
     augment: Augment | None = None,
 ) -> nn.Module:
-    """Train all layers of a copy on, with the task's loss alone.
+    """Train all layers of a copy on, or its classifier alone, with the task's loss and no other.
 
     Args:
         model: not changed; it returns logits.
@@ -76,6 +104,7 @@ def fine_tune(
         learning_rate: peak of one cycle of SGD with Nesterov momentum.
         generator: of the order of samples, of a new classifier and of dropout, on the CPU.
         new_classifier: draw the last linear layer anew, for the classes of ``dataset``.
+        last_layer_only: train the last linear layer alone; running statistics stay, too.
         batch_size: samples per step; a last smaller batch is left out.
         bfloat16: train under autocast to bfloat16.
         augment: applied to every batch.
@@ -100,11 +129,15 @@ def fine_tune(
     else:
         changed = copy_of(model)
         _require_classes(changed, dataset)
+    wanted = {name: p.requires_grad for name, p in changed.named_parameters()}
+    learning = _LastLayerAlone(changed) if last_layer_only else changed
     device = dataset.x_train.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(recipe.seed)  # dropout draws from the global generator
-        for _ in train(changed, dataset, recipe, augment=augment):
+        for _ in train(learning, dataset, recipe, augment=augment):
             pass
+    for name, parameter in changed.named_parameters():
+        parameter.requires_grad_(wanted[name])
     return changed.eval()
 
 
@@ -125,12 +158,13 @@ def _drawn_seed(generator: torch.Generator) -> int:
 @register("fine-tune")
 @dataclass(frozen=True, kw_only=True)
 class FineTune(Attack):
-    """Train all layers on; see `fine_tune`.
+    """Train all layers on, or the last alone; see `fine_tune`.
 
     Attributes:
         epochs: passes over the training part.
         learning_rate: peak of one cycle.
         new_classifier: draw the last linear layer anew.
+        last_layer_only: train that layer alone.
         batch_size: samples per step.
         bfloat16: train under autocast to bfloat16.
     """
@@ -138,6 +172,7 @@ class FineTune(Attack):
     epochs: int
     learning_rate: float
     new_classifier: bool = False
+    last_layer_only: bool = False
     batch_size: int = 64
     bfloat16: bool = False
 
@@ -149,6 +184,7 @@ class FineTune(Attack):
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             new_classifier=self.new_classifier,
+            last_layer_only=self.last_layer_only,
             batch_size=self.batch_size,
             bfloat16=self.bfloat16,
             augment=data.augment,

@@ -18,6 +18,7 @@ from modeldeed.cli.demo import demo
 from modeldeed.cli.exit_codes import ExitCode, code_of
 from modeldeed.cli.keys import keygen, owner_app
 from modeldeed.cli.plan import plan
+from modeldeed.cli.query import query
 from modeldeed.cli.read import read
 from modeldeed.cli.verify import verify
 from modeldeed.errors import ModelDeedError
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (demo, keygen, plan, read, verify):
+for command in (demo, keygen, plan, query, read, verify):
     app.command()(command)
 app.add_typer(owner_app, name="owner")
 

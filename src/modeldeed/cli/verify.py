@@ -14,7 +14,7 @@ from modeldeed.cli.exit_codes import code_of_verdict
 from modeldeed.cli.options import Json, KeyFile, PassphraseFile, built_model, errors, open_owner
 from modeldeed.errors import OptionError
 from modeldeed.passport.evidence.private_check import DEFAULT_DECOYS, JudgeData, Progress
-from modeldeed.reporting.tables import report_table
+from modeldeed.reporting.report_tables import report_table
 
 __all__ = ["verify"]
 

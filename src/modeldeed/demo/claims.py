@@ -76,17 +76,18 @@ def claim(shipped: Shipped, owner: Owner, other: Owner) -> dict[str, Any]:
         decoys=shipped.size.private_decoys,
         progress=_every_tenth(shipped.tell),
     )
-    wrong = verify(shipped.file, passport=shipped.passport, owner=other).signature
+    wrong = verify(shipped.file, passport=shipped.passport, owner=other).require_signature()
+    signature = report.require_signature()
     if report.branch is None:
         raise AssertionError("verify was given a model and data but made no private check")
     return {
-        "signature_bits": report.signature.bits,
-        "signature_matches": report.signature.matches,
-        "required_matches": report.signature.required_matches,
-        "log10_p": report.signature.log10_p,
-        "threshold_log2": report.signature.threshold_log2,
+        "signature_bits": signature.bits,
+        "signature_matches": signature.matches,
+        "required_matches": signature.required_matches,
+        "log10_p": signature.log10_p,
+        "threshold_log2": signature.threshold_log2,
         "grinding_log2": UNANCHORED.grinding_log2,
-        "median_margin": report.signature.median_margin,
+        "median_margin": signature.median_margin,
         "verdict": report.verdict,
         "wrong_key_matches": wrong.matches,
         "wrong_key_log10_p": wrong.log10_p,
@@ -188,8 +189,8 @@ def _outcome(shipped: Shipped, suspect: nn.Module, owner: Owner) -> Outcome:
     report = verify(suspect, passport=shipped.passport, owner=owner)
     return Outcome(
         accuracy=accuracy(suspect, shipped.dataset.x_test, shipped.dataset.y_test),
-        matches=report.signature.matches,
-        log10_p=report.signature.log10_p,
+        matches=report.require_signature().matches,
+        log10_p=report.require_signature().log10_p,
         verdict=report.verdict,
     )
 

@@ -14,6 +14,7 @@ from modeldeed.anchor import (
     require_text,
     seed_commitment,
 )
+from modeldeed.anchor.trigger_rule import TriggerRule
 from modeldeed.digests import tensor_root
 from modeldeed.errors import OptionError
 from modeldeed.owner import Owner
@@ -40,8 +41,11 @@ def prepared(
     message: str | None,
     reading: str,
     probes: Any,
+    triggers: TriggerRule | None = None,
 ) -> tuple[Manifest, Factors | None]:
-    """Make the manifest of a new passport; the options are those of `Passport.issue`.
+    """Make the manifest of a new passport.
+
+    The options are those of `Passport.issue`, with the rule of its triggers.
 
     Returns:
         The unsigned manifest, and the factors of a coloured reading.
@@ -73,6 +77,7 @@ def prepared(
         excluded=plan.excluded,
         classes=classes,
         passport=PassportRule.checked(head=head, rows=rows, factors=root),
+        triggers=triggers,
         message=None if message is None else commit_message(message, plan.bits, seed, public_key),
     )
     calls = {entry.target.norm: entry.calls for entry in plan.planned}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from modeldeed.errors import HostError
 from modeldeed.owner import Owner
+from modeldeed.passport import triggered
 from modeldeed.passport.evidence import files
 from modeldeed.passport.evidence.coloured import Factors, seen_weights
 from modeldeed.passport.evidence.manifest import Manifest
@@ -21,16 +22,18 @@ from modeldeed.passport.host.plan import Plan, Selector, make_plan
 from modeldeed.passport.host.reach import as_call
 from modeldeed.passport.host.self_check import require_sound
 from modeldeed.passport.issuing import prepared
+from modeldeed.passport.joint_loss import joint_loss
 from modeldeed.passport.private.branch import PrivateBranch, Readings
 from modeldeed.passport.private.copies import deep_copy, on, refuse_pickling
-from modeldeed.passport.private.early import now, resolved
-from modeldeed.passport.private.losses import Loss, default_loss
-from modeldeed.passport.private.parallel import as_module, require_averaged
-from modeldeed.passport.private.step import Cut, TrainingRule, batch_size
+from modeldeed.passport.private.parallel import as_module
+from modeldeed.passport.private.step import TrainingRule, batch_size
 from modeldeed.passport.retrofit.embed import embed
 from modeldeed.results import SignatureEvidence
 from modeldeed.statistics import Budget
 from modeldeed.suspects import open_weights
+from modeldeed.suspects.answering.preparation import Prepare
+from modeldeed.triggers.training import TriggerOptions
+from modeldeed.triggers.trigger_set import TriggerSet
 
 __all__ = ["DEFAULT_HEAD", "Passport"]
 
@@ -48,6 +51,7 @@ class Passport:
         manifest: what verification needs beside the key.
         training: schedule, share, interval, margin and weights of the losses.
         branch: the private branch.
+        triggers: the triggers that it was issued with; None without any.
         steps: calls of `joint_loss` so far; the schedule counts in them.
 
     Reference:
@@ -73,6 +77,7 @@ class Passport:
         manifest: Manifest,
         training: TrainingRule,
         factors: Factors | None = None,
+        triggers: TriggerOptions | None = None,
     ) -> None:
         self.host = host
         self.manifest = manifest
@@ -80,6 +85,7 @@ class Passport:
         self.steps = 0
         self._owner = owner
         self._key = manifest.model_key(owner)
+        self.triggers = _triggers_of(manifest, owner, triggers or TriggerOptions())
         targets = manifest.anchor.targets
         self._codewords = codewords_of(self._key, targets, manifest.message)
         self.branch = PrivateBranch(
@@ -134,13 +140,14 @@ class Passport:
         label: str = "model",
         targets: Selector | Iterable[Selector] | None = None,
         exclude: Selector | Iterable[Selector] | None = None,
-        classes: Iterable[str] = (),
+        classes: Iterable[str] | int = (),
         head: str = DEFAULT_HEAD,
         rows: str = "keyed",
         message: str | None = None,
         reading: str = "weights",
         probes: Any = None,
         training: TrainingRule | None = None,
+        triggers: bool | TriggerOptions = False,
     ) -> Passport:
         """Plan a passport, fix everything in an anchor, and derive the secrets from the key.
 
@@ -154,7 +161,8 @@ class Passport:
             label: the owner's name for this model; every model needs its own.
             targets: see `plan`; leave it alone unless you must, every norm counts.
             exclude: see `plan`.
-            classes: names of the classes in output order, to be committed to.
+            classes: names of the classes in output order, to be committed to; or, for triggers,
+                how many there are.
             head: ``"keyed"`` (no free parameters) or ``"learned"`` (the published one).
             rows: ``"shared"`` reproduces the published passports, which can be read and removed
                 without the key; never ship a model marked so.
@@ -166,6 +174,10 @@ class Passport:
                 what its layers make of them are kept in the passport's folder. None takes
                 published random images.
             training: how to train; None for the defaults.
+            triggers: fix the rule of a trigger set in the same anchor, so that the model can be
+                recognized by its answers as well; True or options, see
+                `modeldeed.triggers.TriggerOptions`. They need ``classes``, and are learned along
+                by `joint_loss` and `embed`.
 
         Returns:
             The passport.
@@ -174,6 +186,10 @@ class Passport:
             PlanError: the host has no usable norm, or one that cannot be kept apart.
             OptionError: an option is out of range, or the message does not fit into the bits.
         """
+        training = training or TrainingRule()
+        shown = triggered.sample_of(example, training.batch_dim) if triggers else None
+        options = triggered.chosen_options(triggers, shown)
+        names, count = triggered.class_names(classes, options)
         manifest, factors = prepared(
             model,
             owner,
@@ -181,14 +197,17 @@ class Passport:
             label=label,
             targets=targets,
             exclude=exclude,
-            classes=tuple(classes),
+            classes=names,
             head=head,
             rows=rows,
             message=message,
             reading=reading,
             probes=probes,
+            triggers=None if options is None else triggered.rule_of(shown, count, options),
         )
-        passport = cls(model, owner, manifest, training or TrainingRule(), factors)
+        passport = cls(model, owner, manifest, training, factors, options)
+        if passport.triggers is not None:
+            passport.triggers.require_distinct()
         require_sound(passport.branch, example)
         return passport
 
@@ -227,63 +246,22 @@ class Passport:
             OptionError: the batch's tensors differ in their first dimension.
             HostError: a planned norm was skipped.
         """
-        cut = self._cut(inputs)
-        return self._public(cut.public(inputs)), self.branch(cut.private(inputs))
+        cut = self.training.cut(batch_size(inputs, self.training.batch_dim))
+        return self.public(cut.public(inputs)), self.branch(cut.private(inputs))
 
-    def _cut(self, inputs: Any) -> Cut:
-        return self.training.cut(batch_size(inputs, self.training.batch_dim))
-
-    def _public(self, inputs: Any) -> Any:
+    def public(self, inputs: Any) -> Any:
+        """Run the host on an input given as to `private`: its own, untouched forward."""
         args, kwargs = as_call(inputs)
         return self.host(*args, **kwargs)
 
-    def joint_loss(self, inputs: Any, targets: Any = None, loss: Loss = default_loss) -> Tensor:
-        """One step's loss: public, and when it is due private and signature.
-
-        Args:
-            inputs: a batch of the host's input.
-            targets: what ``loss`` compares with; a tensor, or nested, batch first. None for a
-                host that returns its own ``loss``.
-            loss: ``(outputs, targets) -> scalar``, a mean over samples; by default cross-entropy
-                of classes.
-
-        Returns:
-            L(public) + private_weight · L(private) + λ · hinge, a scalar.
-
-        Raises:
-            OptionError: the batch cannot be split, or the default loss does not know the form of
-                the host's output.
-            HostError: a planned norm was skipped, or several processes train together and nothing
-                averages their gradients; see `as_module`.
-        """
-        require_averaged("both branches")
-        due, strength = self.training.due(self.steps), self.training.strength(self.steps)
-        self.steps += 1
-        if not due:
-            return loss(self._public(inputs), targets)
-        cut, dim = self._cut(inputs), self.training.target_dim
-        # Private first: its graph is gone before the public one grows.
-        marking = self._marking_loss(cut.private(inputs), cut.private(targets, dim), loss)
-        if strength < 1:
-            marking = strength * marking
-        if self.training.schedule == "alternate":
-            return marking
-        return loss(self._public(cut.public(inputs)), cut.public(targets, dim)) + marking
-
-    def _marking_loss(self, inputs: Any, targets: Any, loss: Loss) -> Tensor:
-        """What marking adds to a step's loss: private_weight · L(private) + λ · hinge."""
-        begun = now()
-        readings = self.branch.readings()
-        call = self.branch.call(readings)
-        private = self.training.private_weight * loss(call(inputs), targets)
-        marking = private + self.training.signature_weight * self._hinge(readings)
-        return resolved(marking, call.again(), begun) if self.training.early else marking
+    joint_loss = joint_loss
 
     def signature_loss(self) -> Tensor:
         """The mean hinge of all signature bits, a scalar ≥ 0, for training loops of your own."""
-        return self._hinge(self.branch.readings())
+        return self.hinge(self.branch.readings())
 
-    def _hinge(self, readings: Readings) -> Tensor:
+    def hinge(self, readings: Readings) -> Tensor:
+        """The same of readings that were taken already."""
         margins = self._reachable.to(readings.flat).clamp_max(self.training.margin)
         return hinge(readings.gamma, self.branch.signed_bits(), margins)
 
@@ -320,8 +298,23 @@ class Passport:
             Path(path),
             self.manifest,
             self._owner,
-            files.state_of(self.branch, self.steps, self.training),
+            self.state(),
         )
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything of it that is trained or counted rather than derived."""
+        own = files.state_of(self.branch, self.steps, self.training)
+        return {**own, **triggered.state_of(self.triggers)}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Put a `state` back.
+
+        Raises:
+            KeyError: it lacks a tensor that the private branch needs.
+            RuntimeError: a tensor has another shape.
+        """
+        self.steps = files.restore(self.branch, state)
+        triggered.restore(self.triggers, state)
 
     @classmethod
     def load(
@@ -330,6 +323,7 @@ class Passport:
         owner: Owner,
         model: nn.Module,
         training: TrainingRule | None = None,
+        prepare: Prepare | None = None,
     ) -> Passport:
         """Open a saved passport on its host.
 
@@ -338,9 +332,10 @@ class Passport:
             owner: whose passport it is.
             model: the host, or another instance of it.
             training: how to train on; None to go on as before.
+            prepare: of triggers; None as before, unless it was a function, which is not saved.
 
         Returns:
-            The passport with its private statistics, heads, training rule and step count.
+            The passport with its private statistics, heads, training rules and step count.
 
         Raises:
             EvidenceError: the passport was altered, or is not this owner's.
@@ -354,10 +349,17 @@ class Passport:
                 manifest,
                 training or files.training_of(state),
                 files.factors_of(manifest, state),
+                triggered.saved_options(state, prepare),
             )
-            passport.steps = files.restore(passport.branch, state)
+            passport.restore(state)
         except (KeyError, RuntimeError) as error:
             raise HostError(
                 f"{path}: its private state does not fit this model: {error}"
             ) from error
         return passport
+
+
+def _triggers_of(manifest: Manifest, owner: Owner, options: TriggerOptions) -> TriggerSet | None:
+    if manifest.anchor.triggers is None:
+        return None
+    return TriggerSet(owner, manifest, options.prepare, options.training)

@@ -4,6 +4,7 @@ Tables need only the package itself; plots and pages need the ``report`` extra a
 """
 
 from modeldeed.reporting.page import demo_page, require_report_extra, write_demo_report
-from modeldeed.reporting.tables import demo_table, report_table
+from modeldeed.reporting.report_tables import report_table
+from modeldeed.reporting.tables import demo_table
 
 __all__ = ["demo_page", "demo_table", "report_table", "require_report_extra", "write_demo_report"]

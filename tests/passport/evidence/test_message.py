@@ -105,7 +105,7 @@ def test_the_message_is_read_from_weights_and_key(owner: Owner, tmp_path: Path) 
     assert (found.bits, found.bits_flipped) == (900, 0)
     report = verify(passport.host, passport=tmp_path, owner=owner)
     assert (report.verdict.value, report.signature.matches) == ("verified", 900)
-    assert report.passport_digest == found.passport_digest
+    assert report.anchor_digest == found.anchor_digest
 
 
 def test_the_stored_message_is_not_looked_at(owner: Owner, monkeypatch: Any) -> None:

@@ -21,7 +21,7 @@ from modeldeed.errors import EvidenceError
 from modeldeed.passport.evidence import files, private_check
 from modeldeed.passport.evidence.signature import claimed_bits, layer_secrets
 from modeldeed.passport.private.branch import PrivateBranch
-from modeldeed.reporting.tables import report_table
+from modeldeed.reporting.report_tables import report_table
 from modeldeed.results import Support
 from tests.conftest import PASSPHRASE
 from tests.passport.forging import (

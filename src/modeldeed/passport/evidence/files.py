@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import stat
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,9 +24,18 @@ from modeldeed.passport.evidence.coloured import require_factors
 from modeldeed.passport.evidence.manifest import Manifest
 from modeldeed.passport.private.branch import PrivateBranch
 from modeldeed.passport.private.step import TrainingRule
-from modeldeed.storage import write_atomically
+from modeldeed.storage import bounded_bytes, write_atomically
 
-__all__ = ["factors_of", "load", "load_manifest", "restore", "save", "state_of", "training_of"]
+__all__ = [
+    "MANIFEST",
+    "factors_of",
+    "load",
+    "load_manifest",
+    "restore",
+    "save",
+    "state_of",
+    "training_of",
+]
 
 MANIFEST = "passport.json"
 _MAX_STATE_BYTES = 2**32
@@ -119,7 +127,7 @@ def load_manifest(folder: Path) -> Manifest:
     """
     if not (folder / MANIFEST).exists():
         raise OptionError(f"{folder} is no passport's folder: it has no {MANIFEST}")
-    manifest = Manifest.from_json(_bounded(folder / MANIFEST, MAX_BYTES))
+    manifest = Manifest.from_json(bounded_bytes(folder / MANIFEST, MAX_BYTES))
     manifest.require_authentic()
     return manifest
 
@@ -135,7 +143,7 @@ def load(folder: Path) -> tuple[Manifest, dict[str, Tensor]]:
     if manifest.state is None:
         raise EvidenceError(f"{folder}: the manifest names no state file; save the passport again")
     path = folder / _state_name(manifest.state)
-    data = _bounded(path, _MAX_STATE_BYTES)
+    data = bounded_bytes(path, _MAX_STATE_BYTES)
     if hashlib.sha256(data).hexdigest() != manifest.state:
         raise EvidenceError(f"{path} was altered: its digest is not the one in the manifest")
     try:
@@ -143,16 +151,3 @@ def load(folder: Path) -> tuple[Manifest, dict[str, Tensor]]:
     except (SafetensorError, KeyError, ValueError, RuntimeError, AttributeError) as error:
         # The library names an unknown dtype by an exception of Python's own.
         raise EvidenceError(f"{path} is no readable safetensors file: {error!r}") from error
-
-
-def _bounded(path: Path, limit: int) -> bytes:
-    try:
-        status = path.stat()
-        # A device or a pipe has no size to hold against the limit, and may never end.
-        if not stat.S_ISREG(status.st_mode):
-            raise EvidenceError(f"{path} is no regular file")
-        if status.st_size > limit:
-            raise EvidenceError(f"{path} has {status.st_size} bytes, over the limit of {limit}")
-        return path.read_bytes()
-    except OSError as error:
-        raise EvidenceError(f"{path} cannot be read: {error.strerror}") from error

@@ -32,7 +32,7 @@ class MessageReading(BaseModel):
         bits_flipped: of them, read against the message or unreadable; None without a message.
         suspect: as the caller named it.
         suspect_digest: SHA-256 of the file, or root of tensors in memory.
-        passport_digest: SHA-256 of the anchor.
+        anchor_digest: SHA-256 of the anchor.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,7 +48,7 @@ class MessageReading(BaseModel):
     bits_flipped: int | None = Field(ge=0)
     suspect: str
     suspect_digest: str
-    passport_digest: str
+    anchor_digest: str
 
 
 def read_message(
@@ -101,5 +101,5 @@ def read_message(
         bits_flipped=found.flipped if found else None,
         suspect=weights.label,
         suspect_digest=weights.digest(),
-        passport_digest=anchor.digest,
+        anchor_digest=anchor.digest,
     )

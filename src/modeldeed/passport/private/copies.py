@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from torch import nn
 
-from modeldeed.passport.evidence import files
+from modeldeed.triggers.training import TriggerOptions
 
 if TYPE_CHECKING:
     from modeldeed.passport.passport import Passport
@@ -29,9 +29,14 @@ def on(self: Passport, model: nn.Module) -> Passport:
     Raises:
         HostError: the model is not one this passport fits.
     """
-    twin = type(self)(model, self._owner, self.manifest, self.training, self.branch.factors)
-    state = files.state_of(self.branch, self.steps, self.training)
-    twin.steps = files.restore(twin.branch, state)
+    triggers = self.triggers
+    options = None
+    if triggers is not None:
+        options = TriggerOptions(prepare=triggers.prepare, training=triggers.training)
+    twin = type(self)(
+        model, self._owner, self.manifest, self.training, self.branch.factors, options
+    )
+    twin.restore(self.state())
     return twin
 
 

@@ -20,7 +20,6 @@ import copy
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +32,14 @@ from modeldeed.passport.retrofit.embed_batches import batches, divided, planned_
 from modeldeed.passport.retrofit.embed_modes import adapting, cycle, training, undone_on_failure
 from modeldeed.passport.retrofit.imitation import imitation
 from modeldeed.passport.retrofit.planting import plant
+from modeldeed.passport.retrofit.report import EmbedReport
+from modeldeed.passport.retrofit.trigger_lesson import TriggerLesson
 
 if TYPE_CHECKING:
     from modeldeed.passport.passport import Passport
     from modeldeed.passport.private.branch import PrivateBranch
 
-__all__ = ["EmbedReport", "Evaluate", "Progress", "embed"]
+__all__ = ["EmbedReport", "Evaluate", "Progress", "embed", "learning_rate"]
 
 _STRIDE = 0.03  # what one step moves, relative to the typical size of a weight
 _CALIBRATION_BATCHES = 8
@@ -50,49 +51,6 @@ Evaluate = Callable[[Predict], float]
 """From a function of inputs to outputs to its accuracy in [0, 1]."""
 Progress = Callable[[int, int, float], None]
 """Called with (steps done, planned, seconds they will take in all)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbedReport:
-    """What a retrofit did and what it cost.
-
-    Attributes:
-        steps: optimizer steps.
-        original_steps: of the model's own training, as the caller said; None if not.
-        samples: in all steps together.
-        seconds: wall time without evaluation.
-        bits: n.
-        matches: bits that read as claimed.
-        median_margin: of the bits, in standard deviations of an unrelated weight.
-        public_before: accuracy of the model before; None without ``evaluate``.
-        public_after: of the marked model.
-        private_before: of the private branch before: chance, and a check of the evaluation.
-        private_after: of the private branch of the marked model.
-    """
-
-    steps: int
-    original_steps: int | None
-    samples: int
-    seconds: float
-    bits: int
-    matches: int
-    median_margin: float | None
-    public_before: float | None = None
-    public_after: float | None = None
-    private_before: float | None = None
-    private_after: float | None = None
-
-    @property
-    def step_fraction(self) -> float | None:
-        """Steps over those of the original training."""
-        return None if self.original_steps is None else self.steps / self.original_steps
-
-    @property
-    def accuracy_cost(self) -> float | None:
-        """Accuracy the public branch lost; negative if it gained."""
-        if self.public_before is None or self.public_after is None:
-            return None
-        return self.public_before - self.public_after
 
 
 def embed(
@@ -110,7 +68,8 @@ def embed(
     """Mark a model that is trained already, in a few per cent of its training's steps.
 
     Issue the passport on the trained model, then call this: the anchor commits to the weights
-    as they are before. Of the training rule, ``margin`` and ``private_weight`` count.
+    as they are before. Of the training rule, ``margin`` and ``private_weight`` count. Triggers
+    that the passport was issued with are learned along.
 
     Args:
         passport: of the trained model; `Passport.embed` passes itself.
@@ -154,12 +113,13 @@ def embed(
     planned = planned_steps(loader, steps, original_steps)
     _require_trainable(branch)
     original = copy.deepcopy(host).eval()
-    public_before, private_before = _accuracy(evaluate, passport)
+    before, triggers = _accuracy(evaluate, passport), passport.triggers
+    triggers_before = None if triggers is None else triggers.match_rate(host)
     seconds, samples = 0.0, 0
-    with undone_on_failure(passport, original), training(host, freeze_statistics):
+    with undone_on_failure(passport), training(host, freeze_statistics):
         optimizer = optimizer or torch.optim.AdamW(
             [p for p in [*host.parameters(), *passport.parameters()] if p.requires_grad],
-            lr=_learning_rate(branch),
+            lr=learning_rate(host.get_parameter(t.weight) for t in branch.targets),
             weight_decay=0.0,
         )
         start = time.perf_counter()
@@ -172,7 +132,7 @@ def embed(
                 if progress:
                     progress(number, planned, seconds / number * planned)
         _estimate_statistics(branch, step.recent)
-    public_after, private_after = _accuracy(evaluate, passport)
+    after = _accuracy(evaluate, passport)
     signature = passport.signature()
     return EmbedReport(
         steps=planned,
@@ -182,10 +142,12 @@ def embed(
         bits=signature.bits,
         matches=signature.matches,
         median_margin=signature.median_margin,
-        public_before=public_before,
-        public_after=public_after,
-        private_before=private_before,
-        private_after=private_after,
+        public_before=before[0],
+        public_after=after[0],
+        private_before=before[1],
+        private_after=after[1],
+        triggers_before=triggers_before,
+        triggers_after=None if triggers is None else triggers.match_rate(host),
     )
 
 
@@ -206,6 +168,8 @@ class _Step:
         self._loss = loss
         self.recent: deque[Any] = deque(maxlen=_CALIBRATION_BATCHES)
         self._rise = _RISE * planned
+        triggers, dim = passport.triggers, passport.training.batch_dim
+        self._lesson = None if triggers is None else TriggerLesson(triggers, planned, dim)
         self._taken = 0
 
     def __call__(self, batch: Any) -> int:
@@ -223,15 +187,16 @@ class _Step:
             private = loss(passport.private(inputs), targets)
             (passport.training.private_weight * private).backward()  # type: ignore[no-untyped-call]
         loss(_run(host, inputs), targets).backward()  # type: ignore[no-untyped-call]
+        if self._lesson is not None:
+            self._lesson.loss(host, inputs).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         self._taken += 1
         plant(passport.branch, passport.training.margin, min(1.0, self._taken / self._rise))
         return samples_in(inputs)
 
 
-def _learning_rate(branch: PrivateBranch) -> float:
+def learning_rate(weights: Iterable[Tensor]) -> float:
     """The peak rate of an optimizer whose steps have the rate's own size, as Adam's have."""
-    weights = [branch.host.get_parameter(target.weight) for target in branch.targets]
     return _STRIDE * median(
         float(weight.detach().float().square().mean().sqrt()) for weight in weights
     )

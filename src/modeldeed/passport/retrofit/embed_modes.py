@@ -16,7 +16,7 @@ from modeldeed.passport.norms.registry import tracks_statistics
 if TYPE_CHECKING:
     from modeldeed.passport.passport import Passport
 
-__all__ = ["adapting", "cycle", "training", "undone_on_failure"]
+__all__ = ["adapting", "cycle", "restored_on_failure", "training", "undone_on_failure"]
 
 _WARM_UP = 0.1
 
@@ -53,19 +53,33 @@ def training(host: nn.Module, freeze_statistics: bool) -> Iterator[None]:
 
 
 @contextmanager
-def undone_on_failure(passport: Passport, original: nn.Module) -> Iterator[None]:
+def restored_on_failure(model: nn.Module) -> Iterator[None]:
+    """Leave a model as it was if the block fails: its parameters and all its buffers."""
+    tensors = [*model.parameters(), *model.buffers()]
+    kept = [tensor.detach().clone() for tensor in tensors]
+    try:
+        yield
+    except BaseException:
+        with torch.no_grad():
+            for tensor, before in zip(tensors, kept, strict=True):
+                tensor.copy_(before)
+        raise
+
+
+@contextmanager
+def undone_on_failure(passport: Passport) -> Iterator[None]:
     """Leave a model that is marked whole or not at all, whatever stops the retrofit."""
     branch = passport.branch
     kept = copy.deepcopy(branch.statistics)
     heads = copy.deepcopy(branch.heads.state_dict())
-    try:
-        yield
-    except BaseException:
-        passport.host.load_state_dict(original.state_dict())
-        branch.heads.load_state_dict(heads)
-        for name, statistics in kept.items():
-            vars(branch.statistics[name]).update(vars(statistics))
-        raise
+    with restored_on_failure(passport.host):
+        try:
+            yield
+        except BaseException:
+            branch.heads.load_state_dict(heads)
+            for name, statistics in kept.items():
+                vars(branch.statistics[name]).update(vars(statistics))
+            raise
 
 
 @contextmanager

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from modeldeed.evidence_model import EvidenceModel, Name
 
 __all__ = [
+    "MAX_BATCHES",
     "MAX_CLASSES",
+    "MAX_COUNT",
+    "MIN_COUNT",
     "AudioInput",
     "ImageInput",
     "PointInput",
@@ -19,6 +22,8 @@ __all__ = [
 ]
 
 MAX_CLASSES = 100_000
+MAX_BATCHES = 256
+MIN_COUNT, MAX_COUNT = 8, 2**16
 
 
 class ImageInput(EvidenceModel):
@@ -72,6 +77,13 @@ class TokenInput(EvidenceModel):
     lowest: Annotated[int, Field(ge=0)] = 0
     vocabulary: Annotated[int, Field(ge=2, le=2**31)]
 
+    @field_validator("vocabulary")
+    @classmethod
+    def _check_vocabulary(cls, vocabulary: int, info: ValidationInfo) -> int:
+        if vocabulary - info.data.get("lowest", 0) < 2:
+            raise ValueError("leaves fewer than two ordinary tokens")
+        return vocabulary
+
 
 TriggerInput = Annotated[
     ImageInput | PointInput | AudioInput | TokenInput, Field(discriminator="kind")
@@ -95,6 +107,6 @@ class TriggerRule(EvidenceModel):
     input: TriggerInput
     family: Name
     classes: Annotated[int, Field(ge=2, le=MAX_CLASSES)]
-    count: Annotated[int, Field(ge=8, le=2**16)]
-    batches: Annotated[int, Field(ge=1, le=256)] = 2
+    count: Annotated[int, Field(ge=MIN_COUNT, le=MAX_COUNT)]
+    batches: Annotated[int, Field(ge=1, le=MAX_BATCHES)] = 2
     prior: Literal["grid-20/v1"] = "grid-20/v1"

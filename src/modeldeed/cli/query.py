@@ -1,0 +1,169 @@
+"""``modeldeed query``: a claim against a suspect that can only be asked."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress as Bar
+from torch import nn
+
+from modeldeed.cli.exit_codes import code_of_verdict
+from modeldeed.cli.options import Json, KeyFile, PassphraseFile, built_model, errors, open_owner
+from modeldeed.errors import OptionError
+from modeldeed.reporting.report_tables import report_table
+from modeldeed.results import Report
+from modeldeed.suspects import open_weights
+from modeldeed.suspects.answering.preparation import Preparation
+from modeldeed.suspects.loading import load_weights
+from modeldeed.triggers.asking import Progress
+from modeldeed.triggers.query import query as examine
+from modeldeed.triggers.query import rejudge
+
+__all__ = ["query"]
+
+
+def query(
+    triggers: Annotated[
+        Path, typer.Option(help="Folder of the claimant's trigger set, or passport with one.")
+    ],
+    key: KeyFile,
+    suspect: Annotated[
+        Path | None,
+        typer.Option(
+            help="What is asked: an endpoint's configuration (.yaml, .json), an ONNX file, or "
+            "with --model a safetensors file."
+        ),
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="module:function that returns the architecture, for weights."),
+    ] = None,
+    null: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another model to be asked the same, for comparison; may be repeated."),
+    ] = None,
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(min=0, help="Batch of triggers to use; may be repeated; 0 when left out."),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(min=1, help="Ask exactly so many triggers instead of stopping when decided."),
+    ] = None,
+    transcripts: Annotated[
+        Path, typer.Option(help="Folder of transcripts: what stands there is not asked again.")
+    ] = Path("transcripts"),
+    transcript: Annotated[
+        list[Path] | None,
+        typer.Option(help="Judge this transcript again and ask nobody; may be repeated."),
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="Subtracted from each channel, as 0.49,0.48,0.45.")
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option(help="Each channel is divided by it, as 0.25,0.24,0.26.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the course of the evidence into a .png or .svg.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Verify a claim by answers alone: ask about keyed triggers until the evidence decides.
+
+    Exit codes: 0 verified, 1 not verified, 2 usage, 3 inconclusive, 4 evidence invalid,
+    5 suspect unreachable; what it answered before is kept, and the same command goes on there.
+    """
+    if (suspect is None) == (not transcript):
+        raise OptionError("give --suspect to ask somebody, or --transcript to judge anew")
+    owner = open_owner(key, passphrase_file)
+    if transcript:
+        report = rejudge(transcript, triggers=triggers, owner=owner, count=count)
+    else:
+        prepare = _preparation(mean, std)
+        with _Live() as live:
+            report = examine(
+                _built(suspect, model),
+                triggers=triggers,
+                owner=owner,
+                batches=tuple(batch or (0,)),
+                count=count,
+                transcripts=transcripts,
+                nulls={path.name: _built(path, model) for path in null or ()},
+                prepare=prepare,
+                progress=live,
+            )
+    if plot is not None:
+        _draw(report, plot)
+    if json_:
+        typer.echo(report.model_dump_json())
+    else:
+        Console().print(report_table(report))
+    raise typer.Exit(code_of_verdict(report.verdict))
+
+
+def _built(path: Path | None, model: str | None) -> Any:
+    """What is asked: a path as it is, or with an architecture the model of its weights."""
+    if path is None or model is None or path.suffix != ".safetensors":
+        return path
+    host: nn.Module = built_model(model, "--model")
+    load_weights(host, open_weights(path))
+    return host
+
+
+def _preparation(mean: str | None, std: str | None) -> Preparation | None:
+    if mean is None and std is None:
+        return None
+    return Preparation(mean=_numbers("--mean", mean), std=_numbers("--std", std))
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise OptionError(f"{option}: {text!r} is no list of numbers like 0.5,0.5,0.5") from error
+
+
+class _Live:
+    """A bar of queries, on a terminal only; it says nothing of what was answered."""
+
+    def __init__(self) -> None:
+        self._bar = Bar(console=errors(), transient=True, disable=not sys.stderr.isatty())
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        task = self._bar.add_task("queries")
+
+        def tell(done: int, planned: int) -> None:
+            self._bar.update(task, completed=done, total=planned)
+
+        return tell
+
+    def __exit__(self, *failure: object) -> None:
+        self._bar.stop()
+
+
+def _draw(report: Report, path: Path) -> None:
+    from modeldeed.reporting.eprocess_plot import (  # noqa: PLC0415 - needs the extra "report"
+        write_eprocess_plot,
+    )
+
+    answers = report.answers
+    if answers is None or not answers.queries:
+        raise OptionError("--plot: there are no answers to draw")
+    last = answers.batches[-1]
+    # Comparison models were asked all batches in turn; the last batch is what is drawn.
+    nulls = [_compared(null.outcomes[-len(last.outcomes) :]) for null in answers.nulls]
+    write_eprocess_plot(
+        path, _compared(last.outcomes), answers.classes, null_models=[row for row in nulls if row]
+    )
+
+
+def _compared(outcomes: tuple[bool | None, ...]) -> list[bool]:
+    return [outcome for outcome in outcomes if outcome is not None]

@@ -1,0 +1,159 @@
+"""Asking a suspect about one batch of triggers, no oftener than the test needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from modeldeed.statistics import (
+    LOG_E_ABSENT_THRESHOLD,
+    MOST_REFUSED,
+    MatchTest,
+    absent_mixture,
+    present_mixture,
+)
+from modeldeed.suspects.answering import Suspect, Transcript, ask_recorded
+from modeldeed.suspects.answering.batches import sample_digest
+from modeldeed.suspects.answering.recording import require_samples
+from modeldeed.triggers.generate import Triggers
+
+__all__ = ["Asked", "Progress", "ask_all", "ask_sequentially", "least_further", "recorded_outcomes"]
+
+Progress = Callable[[int, int], None]
+"""Told (answers so far, triggers of the batch); nothing of what was answered."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a suspect answered about a batch.
+
+    Attributes:
+        outcomes: trigger by trigger: whether its label was answered; None for a refusal.
+        transcript: digest of the transcript; None if none was kept.
+    """
+
+    outcomes: tuple[bool | None, ...]
+    transcript: str | None
+
+
+def ask_sequentially(
+    suspect: Suspect,
+    triggers: Triggers,
+    test: MatchTest,
+    transcript: Transcript | None = None,
+    progress: Progress | None = None,
+) -> Asked:
+    """Ask until the test closes.
+
+    Triggers go out in groups just large enough for the test to be able to close at their end: no
+    answer is asked for that the test does not use. An endpoint is asked in groups of its own fixed
+    size instead, so that it learns nothing from their sizes; what comes after the decision in its
+    last group does not count.
+
+    Args:
+        suspect: who is asked; None of its answers is kept elsewhere.
+        triggers: in the order in which they are asked.
+        test: open and empty; closed afterwards.
+        transcript: of this batch and suspect. What it holds is not asked again.
+        progress: told after every group.
+
+    Returns:
+        The outcomes the test saw.
+
+    Raises:
+        SuspectError: the suspect cannot be reached or does not answer; what it answered before
+            is in the transcript.
+        EvidenceError: the transcript is about something else, or cannot be written.
+    """
+    outcomes: list[bool | None] = []
+    while test.decision is None:
+        asked = len(outcomes)
+        size = suspect.group_size if suspect.sees_groups else least_further(test)
+        stop = min(asked + size, test.planned)
+        labels = _asked(suspect, triggers, stop, asked, transcript)
+        outcomes += _tested(labels[asked:stop], triggers.labels[asked:stop].tolist(), test)
+        if progress:
+            progress(len(outcomes), test.planned)
+    return Asked(tuple(outcomes), None if transcript is None else transcript.digest)
+
+
+def ask_all(
+    suspect: Suspect,
+    triggers: Triggers,
+    count: int,
+    transcript: Transcript | None = None,
+    progress: Progress | None = None,
+) -> Asked:
+    """Ask about the first triggers of a batch, as many as was said before."""
+    labels = _asked(suspect, triggers, count, 0, transcript)[:count]
+    if progress:
+        progress(count, count)
+    outcomes = tuple(_tested(labels, triggers.labels[:count].tolist(), None))
+    return Asked(outcomes, None if transcript is None else transcript.digest)
+
+
+def _asked(
+    suspect: Suspect, triggers: Triggers, stop: int, start: int, transcript: Transcript | None
+) -> Sequence[int | None]:
+    """Labels of the first triggers; those before ``start`` are not asked again."""
+    if transcript is None:
+        return [None] * start + list(suspect.labels(triggers.inputs[start:stop]))
+    most = max(0, stop - len(transcript.answers))
+    return ask_recorded(suspect, triggers.inputs, transcript, most=most)
+
+
+def recorded_outcomes(
+    transcript: Transcript, triggers: Triggers, test: MatchTest | None = None
+) -> Asked:
+    """What stands in a transcript, as far as the test uses it.
+
+    Args:
+        transcript: of this batch.
+        triggers: of the batch.
+        test: open and empty; None takes all answers.
+
+    Raises:
+        EvidenceError: the transcript is about other samples, or in another order.
+    """
+    require_samples(transcript, [sample_digest(sample) for sample in triggers.inputs])
+    labels = [answered.label for answered in transcript.answers]
+    wanted = triggers.labels[: len(labels)].tolist()
+    return Asked(tuple(_tested(labels, wanted, test)), transcript.digest)
+
+
+def _tested(
+    labels: Sequence[int | None], wanted: Sequence[int], test: MatchTest | None
+) -> list[bool | None]:
+    """Compare answers with labels in their order, until the test closes."""
+    outcomes: list[bool | None] = []
+    for label, right in zip(labels, wanted, strict=True):
+        if test is not None and test.decision is not None:
+            break
+        outcomes.append(None if label is None else label == right)
+        if test is not None and label is None:
+            test.refuse()
+        elif test is not None:
+            test.update(label == right)
+    return outcomes
+
+
+def least_further(test: MatchTest) -> int:
+    """How many answers it takes at least until a test can close, whatever they are.
+
+    Example:
+        >>> least_further(MatchTest(10)), least_further(MatchTest(2, planned=200))
+        (13, 13)
+    """
+    left = test.planned - test.queries - test.refused
+    further = np.arange(1, left + 1)
+    queries = test.queries + further
+    present = present_mixture(test.classes).log_e(test.matches + further, queries)
+    absent = absent_mixture(test.classes).log_e(np.full_like(further, test.matches), queries)
+    refusals = int(MOST_REFUSED * test.planned) + 1 - test.refused
+    ends = [left, refusals]
+    for path, threshold in ((present, test.log_e_threshold), (absent, LOG_E_ABSENT_THRESHOLD)):
+        reached = np.flatnonzero(path >= threshold)
+        ends += [int(further[reached[0]])] if len(reached) else []
+    return max(1, min(ends))

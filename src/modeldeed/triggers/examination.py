@@ -1,0 +1,154 @@
+"""One examination: which triggers are asked, in which order, and where the answers are kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from modeldeed.errors import OptionError
+from modeldeed.results import AnswerEvidence, BatchAnswers, NullAnswers, Verdict
+from modeldeed.statistics import BLACK_BOX, Budget, MatchTest
+from modeldeed.suspects.answering import (
+    Suspect,
+    Transcript,
+    TranscriptHeader,
+    require_answering,
+)
+from modeldeed.triggers.answer_evidence import answer_evidence, batch_answers, null_answers
+from modeldeed.triggers.asking import (
+    Asked,
+    Progress,
+    ask_all,
+    ask_sequentially,
+    recorded_outcomes,
+)
+from modeldeed.triggers.claim import Claim
+from modeldeed.triggers.generate import Triggers
+
+__all__ = ["Examination"]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What is fixed before the first question.
+
+    Attributes:
+        claim: whose triggers.
+        batches: numbers of those that are to be used.
+        count: queries of a fixed number; None stops when the evidence decides.
+        progress: told after every group of answers.
+    """
+
+    claim: Claim
+    batches: tuple[int, ...]
+    count: int | None
+    progress: Progress | None
+
+    def __post_init__(self) -> None:
+        rule, chosen, count = self.claim.rule, self.batches, self.count
+        if not chosen or len(set(chosen)) < len(chosen):
+            raise OptionError(f"batches are different numbers, at least one; got {list(chosen)}")
+        if not all(0 <= number < rule.batches for number in chosen):
+            raise OptionError(f"there are the batches 0 … {rule.batches - 1}, got {list(chosen)}")
+        if count is not None and len(chosen) > 1:
+            raise OptionError("a fixed number of queries is asked of one batch; give one")
+        if count is not None and not 1 <= count <= rule.count:
+            raise OptionError(
+                f"a batch has {rule.count} triggers; count must be 1 … that, got {count}"
+            )
+
+    @property
+    def budget(self) -> Budget:
+        """What the claim pays, apart from using several batches."""
+        return BLACK_BOX
+
+    def test(self) -> MatchTest:
+        """A new test of one batch."""
+        # One batch that reaches this closes the mean of all batches as well.
+        budget = replace(self.budget, readings=len(self.batches))
+        rule = self.claim.rule
+        return MatchTest(rule.classes, budget, planned=rule.count)
+
+    def run(self, suspect: Suspect, folder: Path | None) -> AnswerEvidence:
+        """Ask batch after batch until the evidence decides."""
+        plain = torch.zeros_like(self.claim.batch(self.batches[0]).inputs[:1])
+        require_answering(suspect, plain + self.claim.lowest)
+        found = []
+        for number in self.batches:
+            batch = self.claim.batch(number)
+            with _kept(folder, self.claim, number, suspect) as transcript:
+                asked, decided = self._ask(suspect, batch, transcript)
+            found.append(batch_answers(number, asked, self.claim.rule.classes, self._planned))
+            if decided:
+                break
+        return self._evidence(found)
+
+    def _ask(
+        self, suspect: Suspect, batch: Triggers, transcript: Transcript | None
+    ) -> tuple[Asked, bool]:
+        if self.count is not None:
+            return ask_all(suspect, batch, self.count, transcript, self.progress), False
+        test = self.test()
+        asked = ask_sequentially(suspect, batch, test, transcript, self.progress)
+        return asked, test.decision is Verdict.VERIFIED
+
+    def run_recorded(self, transcripts: Sequence[Transcript]) -> AnswerEvidence:
+        """What transcripts amount to."""
+        found = []
+        for transcript in transcripts:
+            number = transcript.header.batch
+            asked = recorded_outcomes(transcript, self.claim.batch(number), self._recorded_test())
+            found.append(batch_answers(number, asked, self.claim.rule.classes, self._planned))
+        return self._evidence(found)
+
+    def _recorded_test(self) -> MatchTest | None:
+        return self.test() if self.count is None else None
+
+    def of_null(self, name: str, null: Suspect, evidence: AnswerEvidence) -> NullAnswers:
+        """Ask another model what the suspect was asked."""
+        outcomes: list[bool | None] = []
+        for batch in evidence.batches:
+            triggers = self.claim.batch(batch.batch)
+            outcomes += ask_all(null, triggers, len(batch.outcomes)).outcomes
+        return null_answers(name, outcomes, self.claim.rule.classes)
+
+    @property
+    def _planned(self) -> int:
+        return self.count or self.claim.rule.count
+
+    def _evidence(self, found: list[BatchAnswers]) -> AnswerEvidence:
+        return answer_evidence(
+            self.claim.rule,
+            found,
+            planned_batches=len(self.batches),
+            budget=self.budget,
+            fixed=self.count is not None,
+        )
+
+
+@contextmanager
+def _kept(
+    folder: Path | None, claim: Claim, number: int, suspect: Suspect
+) -> Iterator[Transcript | None]:
+    """The one transcript of this claim, batch and suspect."""
+    if folder is None:
+        yield None
+        return
+    anchor, who = claim.manifest.anchor.digest, suspect.identity()
+    header = TranscriptHeader(
+        anchor=anchor,
+        batch=number,
+        rule=claim.rule_digest,
+        suspect=who,
+        description=suspect.description(),
+        time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{claim.name[:16]}-{who[:16]}-{number}.jsonl"
+    with Transcript.open_for(folder / name, header) as transcript:
+        yield transcript

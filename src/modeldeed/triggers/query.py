@@ -1,0 +1,185 @@
+"""Query a suspect: the black-box proof, from opening it to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from modeldeed._version import __version__
+from modeldeed.errors import EvidenceError, OptionError
+from modeldeed.owner import Owner
+from modeldeed.results import AnswerEvidence, Report, Verdict
+from modeldeed.suspects.answering import (
+    Suspect,
+    Transcript,
+    TranscriptHeader,
+    is_answering_path,
+    open_suspect,
+)
+from modeldeed.suspects.answering.endpoint_file import SUFFIXES
+from modeldeed.suspects.answering.preparation import Prepare
+from modeldeed.triggers.answer_evidence import (
+    judge_answers,
+)
+from modeldeed.triggers.asking import Progress
+from modeldeed.triggers.claim import Claim
+from modeldeed.triggers.examination import Examination
+from modeldeed.triggers.trigger_set import TriggerSet
+
+__all__ = ["query", "rejudge"]
+
+
+def query(
+    suspect: Any,
+    *,
+    triggers: Any,
+    owner: Owner,
+    batches: Sequence[int] = (0,),
+    count: int | None = None,
+    transcripts: str | Path | None = None,
+    nulls: Mapping[str, Any] | None = None,
+    prepare: Prepare | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Verify an owner's claim to a model by its answers alone.
+
+    Each trigger's label is hidden and uniform over K classes, so who did not learn them matches
+    with probability 1/K, whatever he does. The suspect is asked until the evidence decides or the
+    triggers are used up.
+
+    Args:
+        suspect: a function from inputs to scores or classes, a torch module, an exported program,
+            the path of an ONNX file or of an endpoint's configuration, or an open `Suspect`.
+        triggers: the claim: a trigger set or a passport with one, or the folder of either.
+        owner: whose claim it is.
+        batches: numbers of the batches to use, fixed before anything is asked. One is enough;
+            several pay for each other.
+        count: ask exactly so many triggers of one batch and test the number of matches, instead
+            of stopping as soon as the evidence decides.
+        transcripts: a folder; every answer is written there before the next question, and what
+            stands there already is not asked again. None keeps no transcript: for models of your
+            own.
+        nulls: other models by their names, to be asked the same triggers, for comparison; they
+            decide nothing.
+        prepare: how canonical integers become the input of a suspect in this process (and of
+            ``nulls``), for example ``Preparation(mean=..., std=...)``. None takes the trigger
+            set's where that is given; an endpoint's configuration has its own.
+        progress: told (answers so far, triggers) after every group; nothing of what was answered.
+
+    Returns:
+        The report; its verdict is ``verified``, ``not verified`` or ``inconclusive``. A key of
+        another owner than the claim's is never verified.
+
+    Raises:
+        EvidenceError: the claim or a transcript was altered or is about something else.
+        SuspectError: the suspect cannot be reached; transcripts keep what it answered.
+        OptionError: a batch or a count is out of range.
+
+    Example:
+        >>> import torch
+        >>> owner = Owner.generate()
+        >>> triggers = TriggerSet.issue(owner, example=torch.rand(1, 1, 8, 8), classes=4)
+        >>> report = query(lambda images: images.sum((2, 3)).repeat(1, 4), triggers=triggers,
+        ...                owner=owner)
+        >>> report.verdict.value
+        'not verified'
+    """
+    claim = Claim.of(triggers, owner)
+    examination = Examination(claim, tuple(batches), count, progress)
+    own = triggers.prepare if isinstance(triggers, TriggerSet) else None
+    folder = None if transcripts is None else Path(transcripts)
+    with _opened(suspect, prepare, own, claim) as opened:
+        evidence = examination.run(opened, folder)
+        label, identity = opened.label, opened.identity()
+    compared = []
+    for name, model in (nulls or {}).items():
+        with _opened(model, prepare, own, claim) as null:
+            compared.append(examination.of_null(name, null, evidence))
+    evidence = evidence.model_copy(update={"nulls": tuple(compared)})
+    return _report(claim, evidence, label, identity)
+
+
+def rejudge(
+    transcripts: Sequence[str | Path],
+    *,
+    triggers: Any,
+    owner: Owner,
+    count: int | None = None,
+) -> Report:
+    """Judge transcripts again, without asking anybody.
+
+    Args:
+        transcripts: files of one claim and suspect, one for each batch that was to be used.
+        triggers: the claim, as of `query`.
+        owner: whose claim it is.
+        count: the number of queries, where it was fixed before.
+
+    Returns:
+        The report that `query` gave; a transcript that was broken off is inconclusive.
+
+    Raises:
+        EvidenceError: a transcript is malformed, altered, or about something else.
+        OptionError: there is none, or two are about the same batch.
+    """
+    claim = Claim.of(triggers, owner)
+    read = [Transcript.read(path) for path in transcripts]
+    if not read:
+        raise OptionError("there is no transcript to judge")
+    header = read[0].header
+    for transcript in read:
+        _require_about(claim, header, transcript)
+    examination = Examination(claim, tuple(t.header.batch for t in read), count, None)
+    evidence = examination.run_recorded(read)
+    label = str(header.description.get("url", header.description.get("kind", "suspect")))
+    return _report(claim, evidence, label, header.suspect)
+
+
+def _opened(suspect: Any, prepare: Prepare | None, own: Prepare | None, claim: Claim) -> Suspect:
+    classes = claim.manifest.anchor.classes or None
+    in_process = not isinstance(suspect, Suspect) and not _is_endpoint(suspect)
+    chosen = (prepare or own) if in_process else None
+    return open_suspect(suspect, prepare=chosen, classes=classes)
+
+
+def _is_endpoint(suspect: Any) -> bool:
+    if not isinstance(suspect, str | Path):
+        return not callable(suspect)
+    return is_answering_path(suspect) and Path(suspect).name.lower().endswith(SUFFIXES)
+
+
+def _require_about(claim: Claim, header: TranscriptHeader, transcript: Transcript) -> None:
+    found = transcript.header
+    if (found.anchor, found.rule) != (claim.manifest.anchor.digest, claim.rule_digest):
+        raise EvidenceError(f"{transcript.path} is about another claim than this trigger set's")
+    if found.suspect != header.suspect:
+        raise EvidenceError(f"{transcript.path} is about another suspect than the first one")
+
+
+def _report(claim: Claim, evidence: AnswerEvidence, label: str, identity: str) -> Report:
+    verdict, reason = judge_answers(evidence)
+    if not claim.owns:
+        verdict = Verdict.NOT_VERIFIED
+        reason = f"the key is not this claim's; under it, {reason}"
+    return Report(
+        verdict=verdict,
+        reason=reason,
+        identity=claim.owner.identity.fingerprint,
+        anchored=False,
+        suspect=label,
+        suspect_digest=identity,
+        anchor_digest=claim.manifest.anchor.digest,
+        answers=evidence,
+        warnings=_warnings(evidence),
+        version=__version__,
+    )
+
+
+def _warnings(evidence: AnswerEvidence) -> tuple[str, ...]:
+    warnings = []
+    if evidence.refused:
+        warnings.append(f"refused triggers, which count for neither side: {evidence.refused}")
+    carried = [null.model for null in evidence.nulls if null.log10_e >= evidence.threshold_log10]
+    if carried:
+        warnings.append(f"models given for comparison match as well: {', '.join(carried)}")
+    return tuple(warnings)
