@@ -24,7 +24,11 @@ from tests.attacks.conftest import small_data, small_model
 
 SMALL = {"epochs": 2, "learning_rate": 0.05, "batch_size": 16}
 ALL: dict[str, list[Attack]] = {
-    "fine-tune": [FineTune(**SMALL), FineTune(**SMALL, new_classifier=True)],
+    "fine-tune": [
+        FineTune(**SMALL),
+        FineTune(**SMALL, new_classifier=True),
+        FineTune(**SMALL, last_layer_only=True),
+    ],
     "low-variance-resampling": [
         LowVarianceResampling(samples=32, energy=0.5, fill="zero"),
         LowVarianceResampling(samples=32, passes=2, **SMALL),
@@ -119,7 +123,7 @@ def test_steps_count_optimizer_steps(
         assert attack.steps(data) == len(taken), attack
 
 
-@pytest.mark.parametrize("attack", [CASES[2], CASES[4], CASES[6]], ids=repr)
+@pytest.mark.parametrize("attack", [CASES[3], CASES[5], CASES[7]], ids=repr)
 def test_a_weight_that_is_computed_is_refused(attack: Attack, data: AttackData) -> None:
     """Writing to it would be lost without a word."""
     model = small_model()
@@ -128,7 +132,7 @@ def test_a_weight_that_is_computed_is_refused(attack: Attack, data: AttackData) 
         attack.apply(model, data, generator())
 
 
-@pytest.mark.parametrize("attack", [CASES[2], CASES[4], CASES[6]], ids=repr)
+@pytest.mark.parametrize("attack", [CASES[3], CASES[5], CASES[7]], ids=repr)
 def test_a_model_without_weights_is_refused(attack: Attack, data: AttackData) -> None:
     with pytest.raises(OptionError, match="Sequential has no layer of Conv2d, Linear"):
         attack.apply(nn.Sequential(nn.BatchNorm2d(2)), data, generator())

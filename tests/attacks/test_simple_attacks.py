@@ -139,3 +139,30 @@ def test_the_augmentation_is_applied_to_every_batch(model: nn.Module) -> None:
     attack = LowVarianceResampling(samples=16, passes=2, epochs=1, batch_size=16)
     attack.apply(model, data, generator())
     assert seen == [16] * 6
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_the_last_layer_alone_is_trained_where_that_is_asked_for(
+    model: nn.Module, new: bool
+) -> None:
+    model[0].weight.requires_grad_(requires_grad=False)
+    data = small_data()
+    options = {"epochs": 20, "learning_rate": 0.1, "batch_size": 16, "new_classifier": new}
+    changed = fine_tune(model, data, **options, last_layer_only=True, generator=generator())
+    old, after = model.state_dict(), changed.state_dict()
+    assert list(old) == list(after)
+    for name in old:
+        assert torch.equal(old[name], after[name]) == (not name.startswith("11.")), name
+    # It learns, and is like any other model afterwards.
+    before, now = (accuracy(m, data.x_train, data.y_train) for m in (model, changed))
+    assert now > before
+    assert [p.requires_grad for p in changed.parameters()] == [
+        p.requires_grad for p in model.parameters()
+    ]
+
+
+def test_without_a_classifier_inside_no_last_layer_is_trained() -> None:
+    model = nn.Sequential(nn.Conv2d(2, 3, 8), nn.Flatten())
+    options = {"epochs": 1, "learning_rate": 0.1, "batch_size": 16, "generator": generator()}
+    with pytest.raises(OptionError, match="no linear layer inside"):
+        fine_tune(model, small_data(), last_layer_only=True, **options)

@@ -135,8 +135,35 @@ def test_a_transcript_is_judged_again_without_the_suspect(tmp_path: Path) -> Non
         rejudge([path], triggers=trigger_set(100), owner=OWNER)
     with pytest.raises(OptionError, match="no transcript"):
         rejudge([], triggers=triggers, owner=OWNER)
-    with pytest.raises(OptionError, match="different numbers"):
+    with pytest.raises(EvidenceError, match="give all that were begun"):
         rejudge([path, path], triggers=triggers, owner=OWNER)
+
+
+def test_another_batch_after_the_first_is_a_choice_of_the_best(tmp_path: Path) -> None:
+    """Neither alone, nor together with the one that disappointed, nor as a fixed number."""
+    triggers = trigger_set(batches=3)
+    suspect = Knowing(triggers, lambda _, label: wrong(label))
+    claim = {"triggers": triggers, "owner": OWNER, "transcripts": tmp_path}
+    first = query(suspect, **claim)
+    asked = suspect.queries
+    for options in ({"batches": (1,)}, {"batches": (0, 1)}, {"count": 30}):
+        with pytest.raises(EvidenceError, match=r"examined for this claim already|something else"):
+            query(suspect, **claim, **options)
+    assert suspect.queries == asked
+    assert query(suspect, **claim).answers == first.answers
+
+
+def test_batches_of_a_plan_are_judged_together(tmp_path: Path) -> None:
+    triggers = trigger_set(batches=3)
+    suspect = Knowing(triggers, lambda number, label: label if number % 2 else wrong(label))
+    claim = {"triggers": triggers, "owner": OWNER}
+    report = query(suspect, **claim, transcripts=tmp_path, batches=(2, 0))
+    assert report.answers is not None
+    two, zero = (next(tmp_path.glob(f"*-{n}.jsonl")) for n in (2, 0))
+    assert rejudge([two, zero], **claim).answers == report.answers
+    for wrong_choice in ([zero], [zero, two]):
+        with pytest.raises(EvidenceError, match="give all that were begun"):
+            rejudge(wrong_choice, **claim)
 
 
 def test_a_transcript_of_one_key_is_not_judged_under_another(tmp_path: Path) -> None:

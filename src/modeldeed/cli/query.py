@@ -82,7 +82,7 @@ def query(
         raise OptionError("give --suspect to ask somebody, or --transcript to judge anew")
     owner = open_owner(key, passphrase_file)
     if transcript:
-        report = rejudge(transcript, triggers=triggers, owner=owner, count=count)
+        report = rejudge(transcript, triggers=triggers, owner=owner)
     else:
         prepare = _preparation(mean, std)
         with _Live() as live:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from modeldeed.errors import OptionError
+from modeldeed.errors import EvidenceError, OptionError
 from modeldeed.results import AnswerEvidence, BatchAnswers, NullAnswers, Verdict
 from modeldeed.statistics import BLACK_BOX, Budget, MatchTest
 from modeldeed.suspects.answering import (
@@ -81,7 +81,7 @@ class Examination:
         found = []
         for number in self.batches:
             batch = self.claim.batch(number)
-            with _kept(folder, self.claim, number, suspect) as transcript:
+            with self._kept(folder, number, suspect) as transcript:
                 asked, decided = self._ask(suspect, batch, transcript)
             found.append(batch_answers(number, asked, self.claim.rule.classes, self._planned))
             if decided:
@@ -130,25 +130,37 @@ class Examination:
             fixed=self.count is not None,
         )
 
+    @contextmanager
+    def _kept(
+        self, folder: Path | None, number: int, suspect: Suspect
+    ) -> Iterator[Transcript | None]:
+        """The one transcript of this claim, batch and suspect."""
+        if folder is None:
+            yield None
+            return
+        who = suspect.identity()
+        header = TranscriptHeader(
+            anchor=self.claim.manifest.anchor.digest,
+            batch=number,
+            batches=list(self.batches),
+            count=self.count,
+            rule=self.claim.rule_digest,
+            suspect=who,
+            description=suspect.description(),
+            time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        stem = f"{self.claim.name[:16]}-{who[:16]}-"
+        self._require_first_attempt(folder, stem)
+        with Transcript.open_for(folder / f"{stem}{number}.jsonl", header) as transcript:
+            yield transcript
 
-@contextmanager
-def _kept(
-    folder: Path | None, claim: Claim, number: int, suspect: Suspect
-) -> Iterator[Transcript | None]:
-    """The one transcript of this claim, batch and suspect."""
-    if folder is None:
-        yield None
-        return
-    anchor, who = claim.manifest.anchor.digest, suspect.identity()
-    header = TranscriptHeader(
-        anchor=anchor,
-        batch=number,
-        rule=claim.rule_digest,
-        suspect=who,
-        description=suspect.description(),
-        time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"{claim.name[:16]}-{who[:16]}-{number}.jsonl"
-    with Transcript.open_for(folder / name, header) as transcript:
-        yield transcript
+    def _require_first_attempt(self, folder: Path, stem: str) -> None:
+        own = {f"{stem}{number}.jsonl" for number in self.batches}
+        for path in sorted(folder.glob(f"{stem}*.jsonl")):
+            if path.name not in own:
+                raise EvidenceError(
+                    f"{path}: this suspect was examined for this claim already, with the batches "
+                    f"{Transcript.read(path).header.batches}; that examination stands, and others "
+                    "after it would be a choice of the best"
+                )

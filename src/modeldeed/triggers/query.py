@@ -105,22 +105,20 @@ def rejudge(
     *,
     triggers: Any,
     owner: Owner,
-    count: int | None = None,
 ) -> Report:
     """Judge transcripts again, without asking anybody.
 
     Args:
-        transcripts: files of one claim and suspect, one for each batch that was to be used.
+        transcripts: files of one claim and suspect, one for each batch that was begun.
         triggers: the claim, as of `query`.
         owner: whose claim it is.
-        count: the number of queries, where it was fixed before.
 
     Returns:
         The report that `query` gave; a transcript that was broken off is inconclusive.
 
     Raises:
         EvidenceError: a transcript is malformed, altered, or about something else.
-        OptionError: there is none, or two are about the same batch.
+        OptionError: there is none.
     """
     claim = Claim.of(triggers, owner)
     read = [Transcript.read(path) for path in transcripts]
@@ -129,7 +127,8 @@ def rejudge(
     header = read[0].header
     for transcript in read:
         _require_about(claim, header, transcript)
-    examination = Examination(claim, tuple(t.header.batch for t in read), count, None)
+    _require_first_batches(read)
+    examination = Examination(claim, tuple(header.batches), header.count, None)
     evidence = examination.run_recorded(read)
     label = str(header.description.get("url", header.description.get("kind", "suspect")))
     return _report(claim, evidence, label, header.suspect)
@@ -154,6 +153,19 @@ def _require_about(claim: Claim, header: TranscriptHeader, transcript: Transcrip
         raise EvidenceError(f"{transcript.path} is about another claim than this trigger set's")
     if found.suspect != header.suspect:
         raise EvidenceError(f"{transcript.path} is about another suspect than the first one")
+    if (found.batches, found.count) != (header.batches, header.count):
+        raise EvidenceError(f"{transcript.path} is of another examination than the first one")
+
+
+def _require_first_batches(transcripts: Sequence[Transcript]) -> None:
+    """Batches are used in the order of the plan, so none of those begun can be left out."""
+    given = [transcript.header.batch for transcript in transcripts]
+    planned = transcripts[0].header.batches
+    if given != planned[: len(given)]:
+        raise EvidenceError(
+            f"transcripts of the batches {given} are given, and {planned} were to be used in this "
+            "order: give all that were begun"
+        )
 
 
 def _report(claim: Claim, evidence: AnswerEvidence, label: str, identity: str) -> Report:

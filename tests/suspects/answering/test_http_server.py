@@ -138,7 +138,7 @@ def test_refused_samples_are_none_and_take_no_others_along(server: str, at_once:
 
 def header_of(suspect: Any) -> TranscriptHeader:
     return TranscriptHeader(
-        anchor="a" * 64, batch=0, rule="b" * 64, suspect=suspect.identity(),
+        anchor="a" * 64, batch=0, batches=[0], rule="b" * 64, suspect=suspect.identity(),
         description=suspect.description(), time="2026-11-21T13:34:20Z",
     )  # fmt: skip
 

@@ -33,7 +33,7 @@ def header(description: Any = None, **changes: Any) -> TranscriptHeader:
     described = DESCRIPTION if description is None else description
     text = json.dumps(described, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     fields = {
-        "anchor": "a" * 64, "batch": 1, "rule": "b" * 64,
+        "anchor": "a" * 64, "batch": 1, "batches": [0, 1], "rule": "b" * 64,
         "suspect": hashlib.sha256(text.encode()).hexdigest(), "description": described,
         "time": "2026-11-21T13:34:20Z", "version": "0.1.0",
     }  # fmt: skip
@@ -232,7 +232,8 @@ def test_a_disk_that_is_full_adds_nothing(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "field"),
-    [({"anchor": "c" * 64}, "anchor"), ({"batch": 2}, "batch"), ({"rule": "c" * 64}, "rule"),
+    [({"anchor": "c" * 64}, "anchor"), ({"batch": 2}, "batch"), ({"batches": [1]}, "batches"),
+     ({"count": 9}, "count"), ({"rule": "c" * 64}, "rule"),
      ({"description": {"kind": "other"}}, "suspect")],
 )  # fmt: skip
 def test_a_transcript_of_something_else_is_not_gone_on_with(

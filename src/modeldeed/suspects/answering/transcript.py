@@ -52,7 +52,8 @@ class Transcript:
     Example:
         >>> import tempfile, hashlib
         >>> header = TranscriptHeader(
-        ...     anchor="0" * 64, batch=0, rule="0" * 64, suspect=hashlib.sha256(b"{}").hexdigest(),
+        ...     anchor="0" * 64, batch=0, batches=[0], rule="0" * 64,
+        ...     suspect=hashlib.sha256(b"{}").hexdigest(),
         ...     description={}, time="2026-11-21T13:34:20Z")
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with Transcript.open_for(Path(folder) / "t.jsonl", header) as transcript:

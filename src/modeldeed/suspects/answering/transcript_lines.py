@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Number = Annotated[int, Field(ge=0, le=2**32)]
 _Label = Annotated[int, Field(ge=-(2**53) + 1, le=2**53 - 1)]
 _DOMAIN = b"modeldeed/v1/transcript-line"
 
@@ -45,6 +46,9 @@ class TranscriptHeader(_Line):
         format: ``"modeldeed-transcript/v1"``.
         anchor: digest of the claim's anchor, hexadecimal.
         batch: number of the batch of triggers.
+        batches: all that are to be used, fixed before the first question: more of them when the
+            first disappoints would be a choice of the best.
+        count: answers of a number fixed before; None where asking stops when it is decided.
         rule: digest of the rule that the triggers follow from, hexadecimal.
         suspect: the suspect's identity, SHA-256 of its description.
         description: the suspect's description.
@@ -54,7 +58,9 @@ class TranscriptHeader(_Line):
 
     format: Literal["modeldeed-transcript/v1"] = "modeldeed-transcript/v1"
     anchor: _Hex32
-    batch: Annotated[int, Field(ge=0, le=2**32)]
+    batch: _Number
+    batches: Annotated[list[_Number], Field(min_length=1, max_length=1024)]
+    count: Annotated[int, Field(ge=1, le=2**32)] | None = None
     rule: _Hex32
     suspect: _Hex32
     description: dict[str, JsonValue]
@@ -76,7 +82,7 @@ class TranscriptHeader(_Line):
 
     def differences(self, other: TranscriptHeader) -> list[str]:
         """Names of the fields that make it another transcript; time and version do not."""
-        names = ("anchor", "batch", "rule", "suspect")
+        names = ("anchor", "batch", "batches", "count", "rule", "suspect")
         return [name for name in names if getattr(self, name) != getattr(other, name)]
 
 
