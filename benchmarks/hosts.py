@@ -17,6 +17,7 @@ from torch import nn
 
 from benchmarks.precision import fast_bfloat16
 from benchmarks.row_transformer import RowTransformer
+from benchmarks.speech import SPOKEN_DIGITS, SoundNetwork, spoken_digits
 from modeldeed import data, models
 from modeldeed.data import Dataset
 from modeldeed.models import NormKind
@@ -24,7 +25,7 @@ from modeldeed.training import Augment, Recipe
 
 __all__ = ["FULL", "QUICK", "STANDARD", "Host"]
 
-Network = Literal["resnet_small", "resnet18", "alexnet", "pointnet", "row_transformer"]
+Network = Literal["resnet_small", "resnet18", "alexnet", "pointnet", "row_transformer", "sound"]
 IMAGE_NORMS: tuple[NormKind, ...] = ("batch", "group", "instance")
 ALL_NORMS: tuple[NormKind, ...] = (*IMAGE_NORMS, "layer")
 
@@ -75,7 +76,8 @@ class Host:
         Raises:
             DataError: they are missing or malformed.
         """
-        dataset = data.load(self.data, root)
+        spoken = self.data == SPOKEN_DIGITS
+        dataset = spoken_digits(root) if spoken else data.load(self.data, root)
         if self.points is not None:
             x_train, x_test = (x[:, : self.points] for x in (dataset.x_train, dataset.x_test))
             dataset = replace(dataset, x_train=x_train, x_test=x_test)
@@ -102,6 +104,8 @@ class Host:
             return models.alexnet(classes, channels, self.norm)
         if self.network == "row_transformer":
             return RowTransformer(classes)
+        if self.network == "sound":
+            return SoundNetwork(classes, self.norm)
         small = self.network == "resnet_small"
         make: Callable[..., nn.Module] = models.resnet_small if small else models.resnet18
         width = {} if self.width is None else {"width": self.width}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import os
 import re
 import runpy
@@ -41,7 +42,7 @@ from modeldeed.results import (
     Support,
     Verdict,
 )
-from modeldeed.statistics import Budget, required_matches
+from modeldeed.statistics import Budget, information_limit, required_matches, stopping
 from modeldeed.suspects.answering import Answered, TranscriptHeader
 from modeldeed.triggers.manifest import TriggerManifest
 
@@ -286,6 +287,20 @@ def test_the_figures_of_required_matches_are_computed() -> None:
     assert [number(bits) for bits, _ in quoted] == [672, 1_152, 4_800]
     for bits, matches in [*quoted, ("720", "533")]:
         assert required_matches(number(bits), Budget()) == number(matches)
+
+
+def test_the_figures_of_the_black_box_test_are_computed() -> None:
+    text = between(read("docs/black-box.md"), "<!-- power:BLACK_BOX -->", "<!-- /power -->")
+    *power, limits = rows(text)
+    assert len(power) >= 5
+    classes = (2, 10, 100, 1000)
+    for rate, *cells in power:
+        for k, cell in zip(classes, cells, strict=True):
+            found = stopping(k, 1 / k if rate == "unrelated" else float(rate))
+            share = found.not_verified if "*not*" in cell else found.verified
+            quoted = cell.replace(" *not*", "")
+            assert quoted == f"{share:.0%} in {found.expected_queries:.0f}", (rate, k)
+    assert limits[1:] == [str(math.ceil(information_limit(k))) for k in classes]
 
 
 def test_the_thresholds_in_words_are_those_of_the_code() -> None:
