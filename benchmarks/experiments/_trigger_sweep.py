@@ -26,7 +26,9 @@ from modeldeed.triggers.training import TriggerTraining
 __all__ = ["MARKS", "Half", "Try", "has_other_data", "tries"]
 
 _DIGITS, _NARROW = QUICK
-_POINTS = next(host for host in STANDARD if host.network == "pointnet")
+_POINTS = replace(
+    next(host for host in STANDARD if host.network == "pointnet"), points=128, train=1_200
+)
 _ALEXNET = next(host for host in STANDARD if host.network == "alexnet")
 SOUND_HOST = Host(data=SPOKEN_DIGITS, network="sound", recipe=Recipe(epochs=30, learning_rate=0.05))
 
@@ -44,8 +46,8 @@ MARKS: dict[str, tuple[Mark, ...]] = {
     ),
     "standard": (
         Mark(host=SOUND_HOST),
-        Mark(host=_cheap(_POINTS, 8), training=TriggerTraining(per_batch=6)),
-        Mark(host=_cheap(_NARROW, 5)),
+        Mark(host=_cheap(_POINTS, 6), training=TriggerTraining(per_batch=8)),
+        Mark(host=_cheap(replace(_NARROW, train=4_000), 6)),
         Mark(host=_cheap(_ALEXNET, 5), training=TriggerTraining(per_batch=8)),
         Mark(host=SOUND_HOST, training=TriggerTraining(harden=0.1)),
     ),

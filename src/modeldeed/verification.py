@@ -58,7 +58,8 @@ def verify(
 
     L1 reads the signature from the suspect's weights alone and decides. L2 runs when model code
     and the judge's data are given; it supports or contradicts and never decides. L3 asks a suspect
-    that can only be asked about triggers; see `modeldeed.query`, which has more options.
+    that can only be asked about triggers, and keeps no transcript: for models of your own. A judge
+    takes `modeldeed.query`.
 
     Args:
         suspect: weights: a safetensors file; a checkpoint of several, by its index or its folder;

@@ -116,7 +116,12 @@ def test_an_onnx_file_is_asked_by_query_and_by_verify(run: Run, folder: Path) ->
     again = run(*asked, "--passphrase-file", "pass", "--json", folder=folder)
     assert again.code == 0, again.err
     found = json.loads(again.out)
-    assert found["answers"]["matches"] == 27
+    assert found["answers"] == report.model_dump(mode="json")["answers"]
+    (kept,) = (folder / "transcripts").iterdir()
+    kept.unlink()
+    with_model = run(*asked, "--passphrase-file", "pass", "--model", "a:b", "--data", "digits",
+                     folder=folder)  # fmt: skip
+    assert with_model.code == 2
 
 
 def test_a_transcript_is_judged_again(run: Run, folder: Path) -> None:

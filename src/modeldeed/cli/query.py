@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import Progress as Bar
 from torch import nn
 
-from modeldeed.cli.exit_codes import code_of_verdict
 from modeldeed.cli.options import Json, KeyFile, PassphraseFile, built_model, errors, open_owner
+from modeldeed.cli.reports import TRANSCRIPTS, shown
 from modeldeed.errors import OptionError
-from modeldeed.reporting.report_tables import report_table
 from modeldeed.results import Report
 from modeldeed.suspects import open_weights
 from modeldeed.suspects.answering.preparation import Preparation
@@ -57,7 +55,7 @@ def query(
     ] = None,
     transcripts: Annotated[
         Path, typer.Option(help="Folder of transcripts: what stands there is not asked again.")
-    ] = Path("transcripts"),
+    ] = TRANSCRIPTS,
     transcript: Annotated[
         list[Path] | None,
         typer.Option(help="Judge this transcript again and ask nobody; may be repeated."),
@@ -99,11 +97,7 @@ def query(
             )
     if plot is not None:
         _draw(report, plot)
-    if json_:
-        typer.echo(report.model_dump_json())
-    else:
-        Console().print(report_table(report))
-    raise typer.Exit(code_of_verdict(report.verdict))
+    raise typer.Exit(shown(report, json_=json_))
 
 
 def _built(path: Path | None, model: str | None) -> Any:

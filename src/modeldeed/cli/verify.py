@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from modeldeed import verification
-from modeldeed.cli.exit_codes import code_of_verdict
 from modeldeed.cli.options import Json, KeyFile, PassphraseFile, built_model, errors, open_owner
+from modeldeed.cli.reports import TRANSCRIPTS, shown
 from modeldeed.errors import OptionError
 from modeldeed.passport.evidence.private_check import DEFAULT_DECOYS, JudgeData, Progress
-from modeldeed.reporting.report_tables import report_table
+from modeldeed.suspects.answering import is_answering_path
+from modeldeed.triggers.query import query as examine
 
 __all__ = ["verify"]
 
@@ -24,7 +24,10 @@ _HARDLY_RIGHT = 0.5
 def verify(
     weights: Annotated[
         Path,
-        typer.Argument(help="The suspect's weights: a safetensors file, or a checkpoint's folder."),
+        typer.Argument(
+            help="The suspect's weights: a safetensors file, or a checkpoint's folder. Or what can "
+            "be asked: an ONNX file, or an endpoint's configuration."
+        ),
     ],
     passport: Annotated[Path, typer.Option(help="Folder of the claimant's passport.")],
     key: KeyFile,
@@ -53,11 +56,23 @@ def verify(
 ) -> None:
     """Verify a claim: level 1 from the weights alone; level 2 as well with --model and --data.
 
+    An ONNX file and an endpoint's configuration are asked instead, as by "modeldeed query".
+
     Exit codes: 0 verified, 1 not verified, 2 usage, 3 inconclusive, 4 evidence invalid,
     5 suspect unreadable.
     """
     if (model is None) != (data is None):
         raise OptionError("--model and --data go together: level 2 needs both")
+    if is_answering_path(weights):
+        if model is not None:
+            raise OptionError("--model and --data belong to weights; this suspect is asked")
+        report = examine(
+            weights,
+            triggers=passport,
+            owner=open_owner(key, passphrase_file),
+            transcripts=TRANSCRIPTS,
+        )
+        raise typer.Exit(shown(report, json_=json_))
     host, judge_data = None, None
     if model is not None and data is not None:
         host = built_model(model, "--model")
@@ -78,11 +93,7 @@ def verify(
             f"level 2: the model itself reaches only {branch.public_accuracy:.2f} on these data; "
             "if it was trained on standardized inputs, add --normalize"
         )
-    if json_:
-        typer.echo(report.model_dump_json())
-    else:
-        Console().print(report_table(report))
-    raise typer.Exit(code_of_verdict(report.verdict))
+    raise typer.Exit(shown(report, json_=json_))
 
 
 def _judge_data(name: str, root: Path | None, images: int, *, normalize: bool) -> JudgeData:
