@@ -125,7 +125,7 @@ def _learned(victim: Victim, data: Learned) -> Dataset:
 
 
 Distorted = Callable[[Tensor], Tensor]
-"""Of canonical integers, the same for the same piece of inputs."""
+"""Of canonical integers, on their way to the model."""
 
 
 def _distorted(victim: Victim, name: str | None) -> Distorted:
