@@ -277,7 +277,8 @@ def _controls(metrics: BlackboxNull) -> list[str]:
     ]
     return [
         "Would it be noticed if labels were no secret, or keys could be chosen freely? Pairs of a "
-        "key and a null model it was not chosen on; the same count, the same tests:",
+        "key and a null model it was not chosen on; the same count, the same tests (for chosen "
+        "keys an indication only, since each of them meets several models):",
         table(header, rows),
     ]
 

@@ -147,6 +147,7 @@ class BatchAnswers(_Result):
         queries: answers that were compared.
         matches: of them, those that are the trigger's label.
         refused: triggers without an answer to compare.
+        foreign: answers that are no class of the claim; mismatches.
         outcomes: query by query: matched or not, null where it was refused.
         log10_e: e-value that the mark is there, as it stood at the end.
         log10_e_absent: e-value that the match rate is below the least one.
@@ -158,6 +159,7 @@ class BatchAnswers(_Result):
     queries: _Count
     matches: _Count
     refused: _Count
+    foreign: _Count
     outcomes: tuple[bool | None, ...]
     log10_e: float
     log10_e_absent: float

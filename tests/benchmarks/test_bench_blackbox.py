@@ -29,7 +29,7 @@ from modeldeed.training import Recipe
 from modeldeed.triggers.training import TriggerTraining
 
 # Many triggers in few steps: enough for the tiny network to learn most of them.
-TINY = Host(data="digits", network="resnet_small", train=256, test=96, recipe=Recipe(epochs=10))
+TINY = Host(data="digits", network="resnet_small", train=256, test=96, recipe=Recipe(epochs=15))
 MARK = Mark(host=TINY, training=TriggerTraining(per_batch=64, distort=False))
 
 

@@ -91,13 +91,14 @@ def query(
                 batches=tuple(batch or (0,)),
                 count=count,
                 transcripts=transcripts,
-                nulls={path.name: _built(path, model) for path in null or ()},
+                nulls={str(path): _built(path, model) for path in null or ()},
                 prepare=prepare,
                 progress=live,
             )
+    code = shown(report, json_=json_)
     if plot is not None:
         _draw(report, plot)
-    raise typer.Exit(shown(report, json_=json_))
+    raise typer.Exit(code)
 
 
 def _built(path: Path | None, model: str | None) -> Any:

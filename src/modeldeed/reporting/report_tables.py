@@ -116,7 +116,8 @@ def _nulls(answers: AnswerEvidence) -> Table:
     table.add_column("The same triggers", overflow="fold")
     for column in ("Asked", "Match", "log10 E"):
         table.add_column(column, justify="right")
-    best = sum(batch.log10_e for batch in answers.batches)
+    # Sequentially the mean over batches, as the verdict takes it; of a fixed number the only one.
+    best = answers.batches[0].log10_e if answers.log10_e is None else answers.log10_e
     table.add_row("the suspect", str(answers.queries), str(answers.matches), f"{best:.1f}")
     for null in answers.nulls:
         table.add_row(Text(null.model), str(null.queries), str(null.matches), f"{null.log10_e:.1f}")

@@ -43,6 +43,7 @@ def batch_answers(batch: int, asked: Asked, classes: int, planned: int) -> Batch
         queries=queries,
         matches=matches,
         refused=len(asked.outcomes) - queries,
+        foreign=asked.foreign,
         outcomes=asked.outcomes,
         log10_e=float(present_mixture(classes).log_e(matches, queries)) / LN10,
         log10_e_absent=float(absent_mixture(classes).log_e(matches, queries)) / LN10,
@@ -121,13 +122,29 @@ def judge_answers(evidence: AnswerEvidence) -> tuple[Verdict, str]:
         return Verdict.INCONCLUSIVE, (
             f"{evidence.refused} of {evidence.planned} triggers were refused, more than a fifth"
         )
+    asked = evidence.queries + evidence.refused
+    # The exact p of a fixed number holds at that number and at no moment chosen later.
+    if evidence.test == "fixed" and asked < evidence.planned:
+        return Verdict.INCONCLUSIVE, f"{seen}; only {asked} of {evidence.planned} were asked"
     if -evidence.log10_p >= evidence.threshold_log10:
         return Verdict.VERIFIED, f"{seen}; {chance}"
     if _absent(evidence):
         return Verdict.NOT_VERIFIED, (
             f"{seen}; a model with the mark would match at {evidence.least_rate:.2f} or more"
         )
+    # A batch that more than a fifth of was refused is ended as well, before it is used up.
+    if any(_open(batch) for batch in evidence.batches):
+        return Verdict.INCONCLUSIVE, f"{seen}; the examination was broken off undecided"
     return Verdict.INCONCLUSIVE, f"{seen}; the triggers are used up and decide nothing"
+
+
+def _open(batch: BatchAnswers) -> bool:
+    """Whether a batch of a sequential test neither decided nor ended."""
+    return (
+        batch.queries + batch.refused < batch.planned
+        and batch.refused <= MOST_REFUSED * batch.planned
+        and batch.log10_e_absent < -math.log10(ABSENT_ALPHA)
+    )
 
 
 def _absent(evidence: AnswerEvidence) -> bool:

@@ -21,6 +21,9 @@ from modeldeed.triggers.generate import Triggers
 
 __all__ = ["Asked", "Progress", "ask_all", "ask_sequentially", "least_further", "recorded_outcomes"]
 
+_SEEN_TOGETHER = 8
+"""Samples at once where that is seen: what comes after the decision is asked in vain."""
+
 Progress = Callable[[int, int], None]
 """Told (answers so far, triggers of the batch); nothing of what was answered."""
 
@@ -31,10 +34,12 @@ class Asked:
 
     Attributes:
         outcomes: trigger by trigger: whether its label was answered; None for a refusal.
+        foreign: answers that are no class of the claim, and so mismatches.
         transcript: digest of the transcript; None if none was kept.
     """
 
     outcomes: tuple[bool | None, ...]
+    foreign: int
     transcript: str | None
 
 
@@ -68,20 +73,24 @@ def ask_sequentially(
         EvidenceError: the transcript is about something else, or cannot be written.
     """
     outcomes: list[bool | None] = []
+    foreign = 0
     while test.decision is None:
         asked = len(outcomes)
-        size = suspect.group_size if suspect.sees_groups else least_further(test)
+        seen = min(suspect.group_size, _SEEN_TOGETHER)
+        size = seen if suspect.sees_groups else least_further(test)
         stop = min(asked + size, test.planned)
         labels = _asked(suspect, triggers, stop, asked, transcript)
         outcomes += _tested(labels[asked:stop], triggers.labels[asked:stop].tolist(), test)
+        foreign += _foreign(labels[asked : len(outcomes)], test.classes)
         if progress:
             progress(len(outcomes), test.planned)
-    return Asked(tuple(outcomes), None if transcript is None else transcript.digest)
+    return Asked(tuple(outcomes), foreign, None if transcript is None else transcript.digest)
 
 
 def ask_all(
     suspect: Suspect,
     triggers: Triggers,
+    classes: int,
     count: int,
     transcript: Transcript | None = None,
     progress: Progress | None = None,
@@ -91,7 +100,8 @@ def ask_all(
     if progress:
         progress(count, count)
     outcomes = tuple(_tested(labels, triggers.labels[:count].tolist(), None))
-    return Asked(outcomes, None if transcript is None else transcript.digest)
+    digest = None if transcript is None else transcript.digest
+    return Asked(outcomes, _foreign(labels, classes), digest)
 
 
 def _asked(
@@ -105,22 +115,33 @@ def _asked(
 
 
 def recorded_outcomes(
-    transcript: Transcript, triggers: Triggers, test: MatchTest | None = None
+    transcript: Transcript,
+    triggers: Triggers,
+    classes: int,
+    test: MatchTest | None = None,
+    count: int | None = None,
 ) -> Asked:
     """What stands in a transcript, as far as the test uses it.
 
     Args:
         transcript: of this batch.
         triggers: of the batch.
+        classes: K.
         test: open and empty; None takes all answers.
+        count: take no more than so many; None for all.
 
     Raises:
         EvidenceError: the transcript is about other samples, or in another order.
     """
     require_samples(transcript, [sample_digest(sample) for sample in triggers.inputs])
-    labels = [answered.label for answered in transcript.answers]
+    labels = [answered.label for answered in transcript.answers][:count]
     wanted = triggers.labels[: len(labels)].tolist()
-    return Asked(tuple(_tested(labels, wanted, test)), transcript.digest)
+    outcomes = tuple(_tested(labels, wanted, test))
+    return Asked(outcomes, _foreign(labels[: len(outcomes)], classes), transcript.digest)
+
+
+def _foreign(labels: Sequence[int | None], classes: int) -> int:
+    return sum(label is not None and not 0 <= label < classes for label in labels)
 
 
 def _tested(

@@ -92,7 +92,9 @@ class Examination:
         self, suspect: Suspect, batch: Triggers, transcript: Transcript | None
     ) -> tuple[Asked, bool]:
         if self.count is not None:
-            return ask_all(suspect, batch, self.count, transcript, self.progress), False
+            return ask_all(
+                suspect, batch, self.claim.rule.classes, self.count, transcript, self.progress
+            ), False
         test = self.test()
         asked = ask_sequentially(suspect, batch, test, transcript, self.progress)
         return asked, test.decision is Verdict.VERIFIED
@@ -100,22 +102,28 @@ class Examination:
     def run_recorded(self, transcripts: Sequence[Transcript]) -> AnswerEvidence:
         """What transcripts amount to."""
         found = []
-        for transcript in transcripts:
+        for place, transcript in enumerate(transcripts, 1):
             number = transcript.header.batch
-            asked = recorded_outcomes(transcript, self.claim.batch(number), self._recorded_test())
+            test = self.test() if self.count is None else None
+            asked = recorded_outcomes(
+                transcript, self.claim.batch(number), self.claim.rule.classes, test, self.count
+            )
             found.append(batch_answers(number, asked, self.claim.rule.classes, self._planned))
+            if place < len(transcripts) and (test is None or not _passes_on(test)):
+                raise EvidenceError(
+                    f"{transcript.path}: this batch was broken off or decided, and yet another "
+                    "one was begun after it; no examination leaves such transcripts"
+                )
         return self._evidence(found)
-
-    def _recorded_test(self) -> MatchTest | None:
-        return self.test() if self.count is None else None
 
     def of_null(self, name: str, null: Suspect, evidence: AnswerEvidence) -> NullAnswers:
         """Ask another model what the suspect was asked."""
         outcomes: list[bool | None] = []
+        classes = self.claim.rule.classes
         for batch in evidence.batches:
             triggers = self.claim.batch(batch.batch)
-            outcomes += ask_all(null, triggers, len(batch.outcomes)).outcomes
-        return null_answers(name, outcomes, self.claim.rule.classes)
+            outcomes += ask_all(null, triggers, classes, len(batch.outcomes)).outcomes
+        return null_answers(name, outcomes, classes)
 
     @property
     def _planned(self) -> int:
@@ -130,6 +138,15 @@ class Examination:
             fixed=self.count is not None,
         )
 
+    def _stem(self, suspect: Suspect) -> str:
+        """How the names of this claim's and suspect's transcripts begin."""
+        return f"{self.claim.name[:16]}-{suspect.identity()[:16]}-"
+
+    def recorded(self, suspect: Suspect, folder: Path) -> int:
+        """How many answers stand in transcripts already; they will not be asked again."""
+        paths = [folder / f"{self._stem(suspect)}{number}.jsonl" for number in self.batches]
+        return sum(len(Transcript.read(path).answers) for path in paths if path.exists())
+
     @contextmanager
     def _kept(
         self, folder: Path | None, number: int, suspect: Suspect
@@ -138,7 +155,7 @@ class Examination:
         if folder is None:
             yield None
             return
-        who = suspect.identity()
+        who, stem = suspect.identity(), self._stem(suspect)
         header = TranscriptHeader(
             anchor=self.claim.manifest.anchor.digest,
             batch=number,
@@ -150,7 +167,6 @@ class Examination:
             time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )
         folder.mkdir(parents=True, exist_ok=True)
-        stem = f"{self.claim.name[:16]}-{who[:16]}-"
         self._require_first_attempt(folder, stem)
         with Transcript.open_for(folder / f"{stem}{number}.jsonl", header) as transcript:
             yield transcript
@@ -164,3 +180,8 @@ class Examination:
                     f"{Transcript.read(path).header.batches}; that examination stands, and others "
                     "after it would be a choice of the best"
                 )
+
+
+def _passes_on(test: MatchTest) -> bool:
+    """Whether the next batch is begun after this one."""
+    return test.decision is not None and test.decision is not Verdict.VERIFIED

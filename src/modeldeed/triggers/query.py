@@ -9,7 +9,8 @@ from typing import Any
 from modeldeed._version import __version__
 from modeldeed.errors import EvidenceError, OptionError
 from modeldeed.owner import Owner
-from modeldeed.results import AnswerEvidence, Report, Verdict
+from modeldeed.results import AnswerEvidence, NullAnswers, Report, Verdict
+from modeldeed.statistics import LN10, log_binomial_tail
 from modeldeed.suspects.answering import (
     Suspect,
     Transcript,
@@ -19,6 +20,7 @@ from modeldeed.suspects.answering import (
 )
 from modeldeed.suspects.answering.endpoint_file import SUFFIXES
 from modeldeed.suspects.answering.preparation import Prepare
+from modeldeed.suspects.answering.urls import without_query
 from modeldeed.triggers.answer_evidence import (
     judge_answers,
 )
@@ -74,7 +76,8 @@ def query(
     Raises:
         EvidenceError: the claim or a transcript was altered or is about something else.
         SuspectError: the suspect cannot be reached; transcripts keep what it answered.
-        OptionError: a batch or a count is out of range.
+        OptionError: a batch or a count is out of range, or a transcript is to be kept of a
+            function, which only its name tells from others.
 
     Example:
         >>> import torch
@@ -90,6 +93,12 @@ def query(
     own = triggers.prepare if isinstance(triggers, TriggerSet) else None
     folder = None if transcripts is None else Path(transcripts)
     with _opened(suspect, prepare, own, claim) as opened:
+        if folder is not None and not opened.identified:
+            raise OptionError(
+                f"{opened.label} is known by its name only, so its transcript could be another "
+                "function's; give a Suspect with a description of its own, or transcripts=None"
+            )
+        recorded = 0 if folder is None else examination.recorded(opened, folder)
         evidence = examination.run(opened, folder)
         label, identity = opened.label, opened.identity()
     compared = []
@@ -97,7 +106,8 @@ def query(
         with _opened(model, prepare, own, claim) as null:
             compared.append(examination.of_null(name, null, evidence))
     evidence = evidence.model_copy(update={"nulls": tuple(compared)})
-    return _report(claim, evidence, label, identity)
+    notes = (f"{recorded} answers stood in a transcript before and were not asked now",)
+    return _report(claim, evidence, label, identity, notes if recorded else ())
 
 
 def rejudge(
@@ -130,8 +140,7 @@ def rejudge(
     _require_first_batches(read)
     examination = Examination(claim, tuple(header.batches), header.count, None)
     evidence = examination.run_recorded(read)
-    label = str(header.description.get("url", header.description.get("kind", "suspect")))
-    return _report(claim, evidence, label, header.suspect)
+    return _report(claim, evidence, _label(header), header.suspect, _RECORDED)
 
 
 def _opened(suspect: Any, prepare: Prepare | None, own: Prepare | None, claim: Claim) -> Suspect:
@@ -168,7 +177,23 @@ def _require_first_batches(transcripts: Sequence[Transcript]) -> None:
         )
 
 
-def _report(claim: Claim, evidence: AnswerEvidence, label: str, identity: str) -> Report:
+_RECORDED = ("all answers are from transcripts, which are unsigned; nobody was asked",)
+
+
+def _label(header: TranscriptHeader) -> str:
+    """What a transcript calls its suspect: a stranger's words, so shortened and made printable."""
+    text = str(header.description.get("url", header.description.get("kind", "suspect")))
+    shown = without_query(text)[:200]
+    return shown if shown.isprintable() else ascii(shown)
+
+
+def _report(
+    claim: Claim,
+    evidence: AnswerEvidence,
+    label: str,
+    identity: str,
+    notes: tuple[str, ...] = (),
+) -> Report:
     verdict, reason = judge_answers(evidence)
     if not claim.owns:
         verdict = Verdict.NOT_VERIFIED
@@ -182,7 +207,7 @@ def _report(claim: Claim, evidence: AnswerEvidence, label: str, identity: str) -
         suspect_digest=identity,
         anchor_digest=claim.manifest.anchor.digest,
         answers=evidence,
-        warnings=_warnings(evidence),
+        warnings=(*notes, *_warnings(evidence)),
         version=__version__,
     )
 
@@ -191,7 +216,21 @@ def _warnings(evidence: AnswerEvidence) -> tuple[str, ...]:
     warnings = []
     if evidence.refused:
         warnings.append(f"refused triggers, which count for neither side: {evidence.refused}")
-    carried = [null.model for null in evidence.nulls if null.log10_e >= evidence.threshold_log10]
+    foreign = sum(batch.foreign for batch in evidence.batches)
+    if foreign:
+        warnings.append(
+            f"answers that are no class of the claim, counted as mismatches: {foreign}; see "
+            "whether its names or numbers of classes are the claim's"
+        )
+    carried = [null.model for null in evidence.nulls if _carries(null, evidence)]
     if carried:
         warnings.append(f"models given for comparison match as well: {', '.join(carried)}")
     return tuple(warnings)
+
+
+def _carries(null: NullAnswers, evidence: AnswerEvidence) -> bool:
+    """Whether a model given for comparison passes the test that the suspect was put to."""
+    found = null.log10_e
+    if evidence.test == "fixed":
+        found = -log_binomial_tail(null.matches, null.queries, 1 / evidence.classes) / LN10
+    return found >= evidence.threshold_log10

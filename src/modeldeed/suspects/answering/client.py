@@ -7,7 +7,10 @@ that comes drop by drop.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +85,7 @@ class Client:
         self._endpoint = endpoint
         self._clock = clock or Clock()
         self._pace = Pace(endpoint.requests_per_second, self._clock)
+        self._line: Any = None  # the network stream of the connection in use
         self.label = without_query(endpoint.url)
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         headers.update(endpoint.headers)
@@ -142,8 +146,13 @@ class Client:
 
     def _once(self, body: Body) -> Reply:
         httpx = self._httpx
+        # Every byte restarts the connection's own timeout, those of headers too.
+        watch = threading.Timer(self._endpoint.timeout_seconds, self._cut)
+        watch.daemon = True
+        watch.start()
         try:
-            with self._client.stream("POST", self._endpoint.url, **_arguments(body)) as response:
+            arguments = {**_arguments(body), "extensions": {"trace": self._note_line}}
+            with self._client.stream("POST", self._endpoint.url, **arguments) as response:
                 status = response.status_code
                 wait = retry_after(response.headers.get("Retry-After"), self._clock)
                 if _is_passing(status):
@@ -158,6 +167,19 @@ class Client:
             raise _BrokenError(type(error).__name__) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise SuspectError(f"{self.label} cannot be asked: {type(error).__name__}") from None
+        finally:
+            watch.cancel()
+
+    def _note_line(self, event: str, facts: dict[str, Any]) -> None:
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._line = facts["return_value"]
+
+    def _cut(self) -> None:
+        """End a request that took too long: whoever waits for a byte gets none."""
+        line = self._line
+        with contextlib.suppress(OSError):
+            if line is not None:
+                line.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     def _read(self, response: httpx.Response) -> bytes:
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()

@@ -59,13 +59,17 @@ class _Local(Suspect):
 class CallableSuspect(_Local):
     """Any function from prepared inputs to scores or classes.
 
-    What the function raises is its owner's business and passes through.
+    Only its name tells it from others, so no transcript of it is kept; and it may pass its groups
+    on to somebody. What the function raises is its owner's business and passes through.
 
     Args:
         function: called with what ``prepare`` makes of a group of samples.
         prepare: how samples become its input.
         group_size: the most samples in one call.
     """
+
+    sees_groups = True
+    identified = False
 
     def __init__(
         self, function: Callable[[Any], Any], *, prepare: Prepare, group_size: int = 64

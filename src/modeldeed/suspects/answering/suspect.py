@@ -19,6 +19,7 @@ from modeldeed.suspects.answering.batches import kind_of
 __all__ = ["Answers", "Suspect", "joined_answers", "labels_of"]
 
 _Self = TypeVar("_Self", bound="Suspect")
+_LARGEST = 2**53 - 1  # what a transcript can hold
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,11 @@ class Suspect(ABC):
         group_size: samples that go to it at once.
         sees_groups: whether whoever answers sees which samples come together. Then the size of
             a group must not depend on what was answered before: it would tell what matched.
+        identified: whether its identity tells it from others, as a transcript needs.
     """
 
     sees_groups: bool = False
+    identified: bool = True
 
     def __init__(self, label: str, group_size: int) -> None:
         if isinstance(group_size, bool) or not isinstance(group_size, int) or group_size < 1:
@@ -164,6 +167,11 @@ class Suspect(ABC):
             raise SuspectError(
                 f"{self.label} gave {len(answers)} answers to {len(batch)} samples; it has to "
                 "answer each"
+            )
+        if any(label is not None and abs(label) > _LARGEST for label in answers.labels):
+            raise SuspectError(
+                f"{self.label} answers with a class number beyond ±(2**53 - 1); classes are "
+                "counted from 0"
             )
         return answers
 

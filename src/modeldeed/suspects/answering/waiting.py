@@ -87,7 +87,7 @@ def retry_after(header: str | None, clock: Clock) -> float | None:
         return float(header)
     try:
         moment = parsedate_to_datetime(header)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
