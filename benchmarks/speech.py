@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from modeldeed.data import Dataset
 from modeldeed.errors import DataError
-from modeldeed.models import NormKind
-from modeldeed.models._norms import make_norm
+from modeldeed.models import NormKind, make_norm
 
 __all__ = ["SAMPLES", "SPOKEN_DIGITS", "SoundNetwork", "spoken_digits"]
 

@@ -27,7 +27,7 @@ def test_a_tiny_run_makes_a_card_with_every_way(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(trigger_training.HOSTS, "quick", TINY)
-    monkeypatch.setattr(trigger_training, "WAYS", WAYS)
+    monkeypatch.setitem(trigger_training.WAYS, "quick", WAYS)
     with pytest.raises(SystemExit) as raised:
         app(["run", "trigger-training", "--threads", "1", "--json", "--seeds", "0,1"])
     assert not raised.value.code

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from modeldeed.errors import OptionError
-from modeldeed.models import NORM_KINDS
-from modeldeed.models._norms import make_norm
+from modeldeed.models import NORM_KINDS, make_norm
 
 SHAPES = {0: (5, 8), 1: (5, 8, 6), 2: (5, 8, 4, 4)}
 

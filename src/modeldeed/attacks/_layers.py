@@ -24,7 +24,7 @@ def copy_of(model: nn.Module) -> nn.Module:
 
 
 def weighted_layers(
-    model: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Conv2d, nn.Linear)
+    model: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Linear)
 ) -> list[tuple[str, Any]]:
     """The layers with a weight, each weight once, in the model's order.
 

@@ -28,6 +28,7 @@ from modeldeed.errors import OptionError
 __all__ = ["LowVarianceResampling", "low_variance_resampling"]
 
 Fill = Literal["zero", "noise"]
+_KINDS = (nn.Conv2d, nn.Linear)
 
 
 @dataclass
@@ -100,7 +101,7 @@ def low_variance_resampling(
     if fill not in ("zero", "noise"):
         raise OptionError(f"fill is 'zero' or 'noise', got {fill!r}")
     changed = copy_of(model)
-    layers = weighted_layers(changed)
+    layers = weighted_layers(changed, _KINDS)
     for layer, moments in _measured(changed, layers, calibration):
         kept = _subspace(moments, energy)
         weight = layer.weight.data
@@ -130,7 +131,7 @@ def _measured(
     hooks = [
         module.register_forward_pre_hook(watch)
         for module in model.modules()
-        if isinstance(module, (nn.Conv2d, nn.Linear))
+        if isinstance(module, _KINDS)
     ]
     try:
         with torch.no_grad():

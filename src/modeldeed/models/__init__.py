@@ -6,7 +6,7 @@ normalization is an ``nn`` module that one forward calls exactly once, and no we
 """
 
 from ._alexnet import AlexNet, alexnet
-from ._norms import NORM_KINDS, NormKind
+from ._norms import NORM_KINDS, NormKind, make_norm
 from ._pointnet import PointNet, orthogonality, pointnet
 from ._resnet import ResNet, resnet18, resnet_small
 
@@ -17,6 +17,7 @@ __all__ = [
     "PointNet",
     "ResNet",
     "alexnet",
+    "make_norm",
     "orthogonality",
     "pointnet",
     "resnet18",
