@@ -43,6 +43,8 @@ CIFAR = replace(
     train=4_000,
     recipe=Recipe(epochs=6, batch_size=64, learning_rate=0.05),
 )
+# An epoch of all 5,000 images takes minutes on one core.
+_SHORT_ALEXNET = replace(_cheap(_ALEXNET, 5), train=2_500)
 _LDRAW = next(host for host in STANDARD if host.network == "pointnet")
 _POINTS = replace(
     _LDRAW, train=1_200, recipe=replace(_LDRAW.recipe, epochs=6, batch_size=16, bfloat16=False)
@@ -61,7 +63,7 @@ MARKS: dict[str, tuple[Mark, ...]] = {
         Mark(host=CIFAR, training=TriggerTraining(per_batch=16, harden=0.1), seeds=1),
         Mark(host=_POINTS, training=TriggerTraining(per_batch=8, harden=0.1), seeds=1),
         Mark(host=SOUND_HOST, training=TriggerTraining(harden=0.1), seeds=1),
-        Mark(host=_cheap(_ALEXNET, 5), training=TriggerTraining(per_batch=8), seeds=1),
+        Mark(host=_SHORT_ALEXNET, training=TriggerTraining(per_batch=16), seeds=1),
     ),
 }
 
@@ -117,13 +119,14 @@ def tries(mark: Mark, setting: str) -> tuple[Try, ...]:
     """Every change of a mark's host in a setting, what costs nothing first."""
     if mark.training.harden:
         return (Try(name="nothing"), *_tuning(mark.host))
-    return (
+    kept = (
         Try(name="nothing"),
         *_storage(setting),
         *(Try(name=name, distortion=name) for name in _distortions(mark.host)),
         *_tuning(mark.host),
-        *_extraction(mark.host),
     )
+    # The students of the same data's ResNet-18 tell as much in a tenth of the time.
+    return kept if mark.host.network == "alexnet" else (*kept, *_extraction(mark.host))
 
 
 def _distortions(host: Host) -> tuple[str, ...]:
