@@ -20,6 +20,7 @@ import typer
 import modeldeed
 from modeldeed import TrainingRule, TriggerTraining, errors, secretfile
 from modeldeed.anchor import Anchor, PassportRule, Target
+from modeldeed.anchor.plugin_rule import BackgroundRule, PluginRule
 from modeldeed.anchor.trigger_rule import (
     AudioInput,
     ImageInput,
@@ -34,6 +35,8 @@ from modeldeed.passport.evidence.private_check import DEFAULT_DECOYS
 from modeldeed.passport.evidence.reading import MIN_BITS, UNPAID_LOG2_P
 from modeldeed.passport.passport import DEFAULT_HEAD
 from modeldeed.passport.private.heads import HEADS
+from modeldeed.plugin.detector import DetectorConfig
+from modeldeed.plugin.records import FusionManifest, PluginRecord
 from modeldeed.results import (
     AnswerEvidence,
     BranchEvidence,
@@ -358,6 +361,7 @@ def test_every_field_of_the_evidence_is_in_the_format() -> None:
     models = (Anchor, Target, PassportRule, Manifest, secretfile._File, TriggerRule)
     models += (ImageInput, PointInput, AudioInput, TokenInput, TriggerManifest)
     models += (TranscriptHeader, Answered)
+    models += (PluginRule, BackgroundRule, PluginRecord, FusionManifest, DetectorConfig)
     for model in models:
         for name, field in model.model_fields.items():
             assert f"`{name}`" in text, f"{model.__name__}.{name}"

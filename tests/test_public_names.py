@@ -17,6 +17,7 @@ PUBLIC = [
     "ModelDeedError",
     "Owner",
     "Passport",
+    "Plugin",
     "Preparation",
     "Report",
     "TrainingRule",

@@ -12,9 +12,10 @@ from modeldeed._version import __version__
 from modeldeed.errors import ModelDeedError
 from modeldeed.owner import Owner
 from modeldeed.passport import EmbedReport, JudgeData, Passport, TrainingRule, register_norm
+from modeldeed.plugin.plugin import Plugin
+from modeldeed.querying.query import query
 from modeldeed.results import Report, Verdict
 from modeldeed.suspects.answering import Preparation
-from modeldeed.triggers.query import query
 from modeldeed.triggers.training import TriggerOptions, TriggerTraining
 from modeldeed.triggers.trigger_set import TriggerSet
 from modeldeed.verification import verify
@@ -25,6 +26,7 @@ __all__ = [
     "ModelDeedError",
     "Owner",
     "Passport",
+    "Plugin",
     "Preparation",
     "Report",
     "TrainingRule",

@@ -7,6 +7,7 @@ and from the anchor inside. The signature makes any later change visible.
 from __future__ import annotations
 
 import base64
+from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar
 
 from pydantic import Field, ValidationError
@@ -16,29 +17,34 @@ from modeldeed.anchor import MAX_TEXT, Anchor
 from modeldeed.digests import canonical_json
 from modeldeed.errors import EvidenceError
 from modeldeed.evidence_model import EvidenceModel
+from modeldeed.identity import Identity
 from modeldeed.owner import Owner
 from modeldeed.strict_json import strict_json
 
-__all__ = ["MAX_BYTES", "SignedManifest"]
+__all__ = ["MAX_BYTES", "SignedManifest", "SignedRecord"]
 
 MAX_BYTES = 16 * 2**20
 
 
-class SignedManifest(EvidenceModel):
-    """What the manifests of all marks have in common.
+class SignedRecord(EvidenceModel, ABC):
+    """A record that its owner signed.
 
     Attributes:
-        anchor: what was fixed before marking.
-        label: the owner's name for the model; selects the seed.
         signature: Ed25519 over all other fields, base64; empty while unsigned.
     """
 
     mark: ClassVar[str]
-    """What it is the manifest of, in words; part of what is signed."""
+    """What it is the record of, in words; part of what is signed."""
 
-    anchor: Anchor
-    label: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
     signature: Annotated[str, Field(max_length=128)] = ""
+
+    @abstractmethod
+    def owner_identity(self) -> Identity:
+        """Whose signature counts, a checked public key.
+
+        Raises:
+            EvidenceError: the key is malformed or of small order.
+        """
 
     def preimage(self) -> bytes:
         """The signed bytes."""
@@ -52,7 +58,7 @@ class SignedManifest(EvidenceModel):
         return self.model_copy(update={"signature": signature})
 
     def require_authentic(self) -> None:
-        """Check the signature by the identity in the anchor.
+        """Check the signature by the identity it names.
 
         Raises:
             EvidenceError: it does not fit: the manifest was altered or is not this identity's.
@@ -65,29 +71,10 @@ class SignedManifest(EvidenceModel):
         # The last digit has spare bits, which a decoder ignores: only one spelling counts.
         if base64.b64encode(signature).decode() != self.signature:
             raise EvidenceError(f"{what} was altered: its signature is not canonical base64")
-        if not self.anchor.owner_identity().verify(signature, self.preimage()):
+        if not self.owner_identity().verify(signature, self.preimage()):
             raise EvidenceError(
                 f"{what} was altered: its signature by the identity it names does not fit"
             )
-
-    def model_key(self, owner: Owner) -> bytes:
-        """The model key under an owner's secret.
-
-        Raises:
-            EvidenceError: the owner is another one, or the label's seed is not the committed one.
-        """
-        own, others = self.anchor.owner_identity(), owner.identity
-        if others != own:
-            raise EvidenceError(
-                f"this {self.mark} belongs to identity {own.fingerprint[:16]}"
-                f", the key to {others.fingerprint[:16]}"
-            )
-        return self.anchor.model_key(owner.seed(self.label))
-
-    def wrong_key(self, owner: Owner) -> bytes:
-        """The model key another owner would have had for the same model and rules."""
-        seed = owner.seed(self.label)
-        return self.anchor.claimed_by(owner.identity, seed).model_key(seed)
 
     def to_json(self) -> bytes:
         """The manifest's file content."""
@@ -114,3 +101,39 @@ class SignedManifest(EvidenceModel):
             raise EvidenceError(
                 f"the {cls.mark}'s manifest is malformed at {where or 'its top'}: {first['msg']}"
             ) from error
+
+
+class SignedManifest(SignedRecord):
+    """What the manifests of all marks of one model have in common.
+
+    Attributes:
+        anchor: what was fixed before marking.
+        label: the owner's name for the model; selects the seed.
+        signature: as of `SignedRecord`.
+    """
+
+    anchor: Anchor
+    label: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+
+    def owner_identity(self) -> Identity:
+        """The identity in the anchor."""
+        return self.anchor.owner_identity()
+
+    def model_key(self, owner: Owner) -> bytes:
+        """The model key under an owner's secret.
+
+        Raises:
+            EvidenceError: the owner is another one, or the label's seed is not the committed one.
+        """
+        own, others = self.anchor.owner_identity(), owner.identity
+        if others != own:
+            raise EvidenceError(
+                f"this {self.mark} belongs to identity {own.fingerprint[:16]}"
+                f", the key to {others.fingerprint[:16]}"
+            )
+        return self.anchor.model_key(owner.seed(self.label))
+
+    def wrong_key(self, owner: Owner) -> bytes:
+        """The model key another owner would have had for the same model and rules."""
+        seed = owner.seed(self.label)
+        return self.anchor.claimed_by(owner.identity, seed).model_key(seed)

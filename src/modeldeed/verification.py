@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.export import ExportedProgram
@@ -26,14 +26,18 @@ from modeldeed.passport.evidence.private_check import (
 )
 from modeldeed.passport.evidence.reading import judge_signature, load_layers, read_signature
 from modeldeed.passport.passport import Passport
+from modeldeed.plugin.records import FusionManifest
+from modeldeed.querying.query import query
 from modeldeed.results import BranchEvidence, Report, SignatureEvidence, Support, Verdict
 from modeldeed.statistics import Budget
 from modeldeed.suspects import open_weights
 from modeldeed.suspects.answering import Endpoint, Suspect, is_answering_path
 from modeldeed.suspects.loading import load_weights
 from modeldeed.suspects.restored import restore
-from modeldeed.triggers.query import query
 from modeldeed.triggers.trigger_set import TriggerSet
+
+if TYPE_CHECKING:
+    from modeldeed.plugin.plugin import Plugin
 
 __all__ = ["verify"]
 
@@ -47,6 +51,8 @@ def verify(
     *,
     passport: Passport | Manifest | str | Path | None = None,
     triggers: TriggerSet | SignedManifest | str | Path | None = None,
+    plugin: Plugin | FusionManifest | str | Path | None = None,
+    carriers: Tensor | None = None,
     owner: Owner,
     model: nn.Module | None = None,
     data: JudgeData | None = None,
@@ -58,7 +64,7 @@ def verify(
 
     L1 reads the signature from the suspect's weights alone and decides. L2 runs when model code
     and the judge's data are given; it supports or contradicts and never decides. L3 asks a suspect
-    that can only be asked about triggers, and keeps no transcript: for models of your own. A judge
+    that can only be asked, and keeps no transcript: for models of your own. A judge
     takes `modeldeed.query`.
 
     Args:
@@ -68,6 +74,8 @@ def verify(
         passport: the claim: a passport, or the folder it was saved to.
         triggers: the claim to a suspect that is asked, where it is a trigger set alone; a module
             is then asked as well.
+        plugin: the claim to a suspect that is asked, where it is a plug-in.
+        carriers: with ``plugin``: benign samples of the judge's own, in canonical integers.
         owner: whose claim it is.
         model: an instance of the suspect's architecture, for L2; its weights are replaced by the
             suspect's.
@@ -84,9 +92,9 @@ def verify(
         EvidenceError: the passport was altered, or the key cannot open it though the identity is
             the same.
         SuspectError: the suspect cannot be read, or lacks tensors of the claim.
-        OptionError: not exactly one of ``passport`` and ``triggers`` is given, or only one of
-            ``model`` and ``data``; or a manifest alone whose reading is coloured: its factors lie
-            in the passport's folder.
+        OptionError: not exactly one of ``passport``, ``triggers`` and ``plugin`` is given, or only
+            one of ``model`` and ``data``; or a manifest alone whose reading is coloured: its
+            factors lie in the passport's folder.
 
     Example:
         >>> import torch
@@ -98,12 +106,15 @@ def verify(
     """
     if (model is None) != (data is None):
         raise OptionError("model and data go together: level 2 needs both")
-    if (passport is None) == (triggers is None):
-        raise OptionError("give one claim: passport=..., or triggers=... for a trigger set alone")
-    if triggers is not None or _can_only_answer(suspect):
+    if [passport, triggers, plugin].count(None) != 2:
+        raise OptionError(
+            "give one claim: passport=..., triggers=... for a trigger set alone, or plugin=..."
+        )
+    if passport is None or _can_only_answer(suspect):
         if model is not None:
             raise OptionError("levels 1 and 2 read weights; this suspect is asked")
-        return query(suspect, triggers=triggers or passport, owner=owner)
+        asked = triggers if passport is None else passport
+        return query(suspect, triggers=asked, plugin=plugin, carriers=carriers, owner=owner)
     manifest, heads, factors = _claim(passport)
     anchor = manifest.anchor
     owns = owner.identity == anchor.owner_identity()

@@ -24,7 +24,10 @@ NORM_TYPES = (
 NETWORKS: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {
     "alexnet": (models.alexnet, (3, 3, 32, 32)),
     "resnet18": (lambda **options: models.resnet18(width=8, **options), (3, 3, 16, 16)),
+    "resnet50": (lambda **options: models.resnet50(width=4, **options), (3, 3, 16, 16)),
     "resnet_small": (models.resnet_small, (3, 1, 8, 8)),
+    "vgg16": (lambda **options: models.vgg16(width=4, **options), (3, 3, 32, 32)),
+    "mobilenet_v2": (lambda **options: models.mobilenet_v2(width=0.25, **options), (3, 3, 16, 16)),
     "pointnet": (models.pointnet, (3, 24, 3)),
 }
 
@@ -67,6 +70,18 @@ def test_resnet18_has_the_published_size() -> None:
     assert parameters(net) == 11_173_962
     assert len(capacity(net)) == 20
     assert sum(capacity(net)) == 4_800
+
+
+@pytest.mark.parametrize(
+    ("factory", "count", "channels"),
+    [(models.resnet50, 53, 26_560), (models.vgg16, 13, 4_224), (models.mobilenet_v2, 52, 17_056)],
+)
+def test_number_of_norms_and_of_their_channels(
+    factory: Callable[..., nn.Module], count: int, channels: int
+) -> None:
+    with torch.device("meta"):
+        found = capacity(factory())
+    assert (len(found), sum(found)) == (count, channels)
 
 
 def test_resnet_small_has_720_norm_channels() -> None:
@@ -181,6 +196,9 @@ def test_an_unknown_norm_is_refused_with_the_choices(network: str) -> None:
     [
         (models.alexnet, ["conv1.weight", "norm1.weight", "norm5.running_var", "classifier.bias"]),
         (models.resnet18, ["stem.norm.bias", "stages.1.0.shortcut.conv.weight"]),
+        (models.resnet50, ["stem.norm.bias", "stages.1.0.conv3.weight", "stages.3.2.norm3.weight"]),
+        (models.vgg16, ["blocks.0.0.conv.weight", "blocks.4.2.norm.bias", "classifier.weight"]),
+        (models.mobilenet_v2, ["stages.1.0.expand.conv.weight", "stages.6.0.project.norm.bias"]),
         (models.resnet_small, ["stages.3.0.conv2.weight", "stages.3.0.norm2.running_mean"]),
         (models.pointnet, ["input_transform.conv1.weight", "norm3.weight", "fc1.weight"]),
     ],
@@ -194,26 +212,42 @@ def test_state_dict_keys_say_what_they_hold(
 
 @pytest.mark.parametrize(
     ("factory", "channels"),
-    [(models.alexnet, 1), (models.resnet18, 4), (models.resnet_small, 3)],
+    [
+        (models.alexnet, 1),
+        (models.resnet18, 4),
+        (models.resnet50, 1),
+        (models.resnet_small, 3),
+        (models.vgg16, 1),
+        (models.mobilenet_v2, 6),
+    ],
 )
 def test_the_first_convolution_takes_the_channels_asked_for(
     factory: Callable[..., nn.Module], channels: int
 ) -> None:
-    net = factory(in_channels=channels, num_classes=2)
+    with torch.device("meta"):
+        net = factory(in_channels=channels, num_classes=2)
     assert next(net.parameters()).shape[1] == channels
 
 
 def test_public_names() -> None:
     assert models.__all__ == [
+        "IMAGE_FORMS",
         "NORM_KINDS",
+        "VGG",
         "AlexNet",
+        "ImageForm",
+        "MobileNetV2",
         "NormKind",
         "PointNet",
         "ResNet",
         "alexnet",
+        "make_norm",
+        "mobilenet_v2",
         "orthogonality",
         "pointnet",
         "resnet18",
+        "resnet50",
         "resnet_small",
+        "vgg16",
     ]
     assert all(hasattr(models, name) for name in models.__all__)

@@ -27,19 +27,32 @@ def norm(x: Tensor, state: State, key: str) -> Tensor:
 
 
 def textbook_resnet(x: Tensor, state: State, blocks: list[int], strides: list[int]) -> Tensor:
-    """Evaluate He et al.'s basic-block network straight from its weights."""
-    x = torch.relu(norm(conv(x, state, "stem.conv"), state, "stem.norm"))
+    """Evaluate He et al.'s network straight from its weights, whichever its blocks and stem."""
+    imagenet = state["stem.conv.weight"].shape[-1] == 7
+    x = torch.relu(norm(conv(x, state, "stem.conv", 2 if imagenet else 1), state, "stem.norm"))
+    if imagenet:
+        x = F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
     for stage, (count, first_stride) in enumerate(zip(blocks, strides, strict=True)):
         for block in range(count):
             key, stride = f"stages.{stage}.{block}", first_stride if block == 0 else 1
-            y = torch.relu(norm(conv(x, state, f"{key}.conv1", stride), state, f"{key}.norm1"))
-            y = norm(conv(y, state, f"{key}.conv2"), state, f"{key}.norm2")
+            y = textbook_branch(x, state, key, stride)
             if f"{key}.shortcut.conv.weight" in state:
                 x = norm(
                     conv(x, state, f"{key}.shortcut.conv", stride), state, f"{key}.shortcut.norm"
                 )
             x = torch.relu(y + x)
     return x.mean(dim=(2, 3)) @ state["classifier.weight"].T + state["classifier.bias"]
+
+
+def textbook_branch(x: Tensor, state: State, key: str, stride: int) -> Tensor:
+    """Evaluate a block's residual branch: 3x3, 3x3, or 1x1, 3x3, 1x1 if it is a bottleneck."""
+    bottleneck = f"{key}.conv3.weight" in state
+    strides = [1, stride, 1] if bottleneck else [stride, 1]
+    for number, step in enumerate(strides, start=1):
+        x = norm(conv(x, state, f"{key}.conv{number}", step), state, f"{key}.norm{number}")
+        if number < len(strides):
+            x = torch.relu(x)
+    return x
 
 
 def randomized(net: models.ResNet) -> models.ResNet:
@@ -54,9 +67,12 @@ def randomized(net: models.ResNet) -> models.ResNet:
     ("net", "blocks", "strides", "shape"),
     [
         (models.resnet18(width=8), [2, 2, 2, 2], [1, 2, 2, 2], (2, 3, 32, 32)),
+        (models.resnet18(width=8, form="imagenet"), [2, 2, 2, 2], [1, 2, 2, 2], (2, 3, 64, 64)),
+        (models.resnet50(width=4), [3, 4, 6, 3], [1, 2, 2, 2], (2, 3, 32, 32)),
+        (models.resnet50(width=4, form="imagenet"), [3, 4, 6, 3], [1, 2, 2, 2], (2, 3, 64, 64)),
         (models.resnet_small(), [1, 1, 1, 1], [1, 2, 2, 1], (2, 1, 8, 8)),
     ],
-    ids=["resnet18", "resnet_small"],
+    ids=["resnet18", "resnet18, imagenet", "resnet50", "resnet50, imagenet", "resnet_small"],
 )
 def test_equals_the_textbook_network(
     net: models.ResNet, blocks: list[int], strides: list[int], shape: tuple[int, ...]

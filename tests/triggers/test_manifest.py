@@ -15,7 +15,7 @@ from modeldeed.errors import EvidenceError, OptionError
 from modeldeed.models import resnet_small
 from modeldeed.triggers.forms import form_of, preparation_of
 from modeldeed.triggers.manifest import TriggerManifest
-from tests.triggers.answerers import IMAGE, OWNER, STRANGER, trigger_set
+from tests.querying.answerers import IMAGE, OWNER, STRANGER, trigger_set
 
 HOST = torch.nn.Sequential(torch.nn.Conv2d(1, 16, 3), torch.nn.BatchNorm2d(16))
 

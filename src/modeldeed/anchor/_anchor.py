@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from modeldeed.anchor.commitments import message_commitment, seed_commitment
 from modeldeed.anchor.passport_rule import MessageRule, PassportRule, Target
+from modeldeed.anchor.plugin_rule import PluginRule
 from modeldeed.anchor.trigger_rule import TriggerRule
 from modeldeed.digests import canonical_json, joined
 from modeldeed.errors import EvidenceError
@@ -26,7 +27,7 @@ class Anchor(EvidenceModel):
         identity: the owner's Ed25519 public key, hexadecimal.
         seed_commitment: commitment to the model's seed, bound to the identity.
         weights_root: tensor root of the host's state before marking; it fixes channel order. None
-            for a trigger set that was issued without the model.
+            for an answering mark that was issued without the model.
         architecture: digest of class name, tensor names, shapes and dtypes; None likewise.
         planner: version of the rule that made the target list; None without a passport.
         targets: the canonical list; bits belong to ordinals in it, not to names. Empty without a
@@ -51,7 +52,7 @@ class Anchor(EvidenceModel):
     classes: tuple[ClassName, ...] = ()
     passport: PassportRule | None
     triggers: TriggerRule | None = None
-    plugin: None = None
+    plugin: PluginRule | None = None
     message: MessageRule | None = None
     authority: None = None
 
@@ -65,18 +66,19 @@ class Anchor(EvidenceModel):
 
     @model_validator(mode="after")
     def _check_marks(self) -> Anchor:
-        if self.passport is None and self.triggers is None:
-            raise ValueError("neither a passport nor a trigger set is anchored")
+        if not (self.passport or self.triggers or self.plugin):
+            raise ValueError("no mark is anchored: neither passport, trigger set nor plug-in")
         known = (self.planner, self.weights_root, self.architecture)
         if self.passport is not None and (not self.targets or None in known):
             raise ValueError("a passport needs targets, their planner, and the model's digests")
         rest = (self.targets, self.excluded, self.planner, self.message)
         if self.passport is None and any(rest):
             raise ValueError("targets, planner and message belong to a passport, and there is none")
-        if self.triggers and self.classes and len(self.classes) != self.triggers.classes:
-            raise ValueError(
-                f"{len(self.classes)} names of classes, but triggers of {self.triggers.classes}"
-            )
+        for mark, rule in (("triggers", self.triggers), ("a plug-in", self.plugin)):
+            if rule and self.classes and len(self.classes) != rule.classes:
+                raise ValueError(
+                    f"{len(self.classes)} names of classes, but {mark} of {rule.classes}"
+                )
         return self
 
     @property
@@ -87,7 +89,7 @@ class Anchor(EvidenceModel):
             EvidenceError: this anchor holds none.
         """
         if self.passport is None:
-            raise EvidenceError("this anchor holds no passport, only a trigger set")
+            raise EvidenceError("this anchor holds no passport")
         return self.passport
 
     @property
@@ -98,8 +100,19 @@ class Anchor(EvidenceModel):
             EvidenceError: this anchor holds none.
         """
         if self.triggers is None:
-            raise EvidenceError("this anchor holds no trigger set, only a passport")
+            raise EvidenceError("this anchor holds no trigger set")
         return self.triggers
+
+    @property
+    def plugin_rule(self) -> PluginRule:
+        """The rule of the plug-in.
+
+        Raises:
+            EvidenceError: this anchor holds none.
+        """
+        if self.plugin is None:
+            raise EvidenceError("this anchor holds no plug-in")
+        return self.plugin
 
     def canonical(self) -> bytes:
         """The anchor's bytes: RFC 8785 JSON, the preimage of everything derived from it."""

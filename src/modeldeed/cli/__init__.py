@@ -18,6 +18,7 @@ from modeldeed.cli.demo import demo
 from modeldeed.cli.exit_codes import ExitCode, code_of
 from modeldeed.cli.keys import keygen, owner_app
 from modeldeed.cli.plan import plan
+from modeldeed.cli.plug import plug_app
 from modeldeed.cli.query import query
 from modeldeed.cli.read import read
 from modeldeed.cli.verify import verify
@@ -35,6 +36,7 @@ app = typer.Typer(
 for command in (demo, keygen, plan, query, read, verify):
     app.command()(command)
 app.add_typer(owner_app, name="owner")
+app.add_typer(plug_app, name="plug")
 
 
 def _show_version(wanted: bool) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import torch
 import typer
@@ -27,18 +27,36 @@ def demo(
         bool, typer.Option("--json", help="Print one JSON object instead of the table.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order of samples and keys.")] = 0,
+    plugin: Annotated[
+        bool, typer.Option("--plugin", help="Show the plug-in beside two trained models instead.")
+    ] = False,
 ) -> None:
     """Mark a small model, ship it, verify it, and try to spoil the proof. Needs no network.
 
     Exits with 0 when the shipped model verified under its owner's key and not under another's,
     else with 1.
     """
+    if plugin:
+        _plugin_demo(out, seed, as_json=json_)
     require_report_extra("demo")
     with _steady_arithmetic(), _progress() as progress:
         result = run_demo(out, seed=seed, progress=progress)
         progress("writing the report")
         write_demo_report(result, out)
     _show(result, out, as_json=json_)
+    raise typer.Exit(0 if result.proved else 1)
+
+
+def _plugin_demo(out: Path, seed: int, *, as_json: bool) -> NoReturn:
+    from modeldeed.demo.plugin_run import run_plugin_demo  # noqa: PLC0415 - one of two demos
+    from modeldeed.reporting.plugin_table import plugin_demo_table  # noqa: PLC0415
+
+    with _steady_arithmetic(), _progress() as progress:
+        result = run_plugin_demo(out, seed=seed, progress=progress)
+    if as_json:
+        typer.echo(result.model_dump_json(indent=1))
+    else:
+        Console(highlight=False).print(plugin_demo_table(result))
     raise typer.Exit(0 if result.proved else 1)
 
 

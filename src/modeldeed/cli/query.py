@@ -8,27 +8,41 @@ from typing import Annotated, Any
 
 import typer
 from rich.progress import Progress as Bar
-from torch import nn
+from torch import Tensor, nn
 
 from modeldeed.cli.options import Json, KeyFile, PassphraseFile, built_model, errors, open_owner
+from modeldeed.cli.preparing import Mean, Std, preparation
 from modeldeed.cli.reports import TRANSCRIPTS, shown
 from modeldeed.errors import OptionError
+from modeldeed.plugin.carriers import canonical_carriers
+from modeldeed.plugin.files import load_fusion
+from modeldeed.querying.asking import Progress
+from modeldeed.querying.query import query as examine
+from modeldeed.querying.query import rejudge
 from modeldeed.results import Report
 from modeldeed.suspects import open_weights
-from modeldeed.suspects.answering.preparation import Preparation
 from modeldeed.suspects.loading import load_weights
-from modeldeed.triggers.asking import Progress
-from modeldeed.triggers.query import query as examine
-from modeldeed.triggers.query import rejudge
 
 __all__ = ["query"]
 
 
 def query(
-    triggers: Annotated[
-        Path, typer.Option(help="Folder of the claimant's trigger set, or passport with one.")
-    ],
     key: KeyFile,
+    triggers: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the claimant's trigger set, or passport with one."),
+    ] = None,
+    plugin: Annotated[
+        Path | None,
+        typer.Option(help="Instead: the claimant's plug-in, its folder or a file of a fusion."),
+    ] = None,
+    carriers: Annotated[
+        str | None,
+        typer.Option(help="With --plugin: benign data of your own, a data set's name or path."),
+    ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(envvar="MODELDEED_DATA", help="Folder of the data sets.")
+    ] = None,
     suspect: Annotated[
         Path | None,
         typer.Option(
@@ -47,11 +61,11 @@ def query(
     ] = None,
     batch: Annotated[
         list[int] | None,
-        typer.Option(min=0, help="Batch of triggers to use; may be repeated; 0 when left out."),
+        typer.Option(min=0, help="Batch of questions to use; may be repeated; 0 when left out."),
     ] = None,
     count: Annotated[
         int | None,
-        typer.Option(min=1, help="Ask exactly so many triggers instead of stopping when decided."),
+        typer.Option(min=1, help="Ask exactly so many instead of stopping when decided."),
     ] = None,
     transcripts: Annotated[
         Path, typer.Option(help="Folder of transcripts: what stands there is not asked again.")
@@ -60,33 +74,35 @@ def query(
         list[Path] | None,
         typer.Option(help="Judge this transcript again and ask nobody; may be repeated."),
     ] = None,
-    mean: Annotated[
-        str | None, typer.Option(help="Subtracted from each channel, as 0.49,0.48,0.45.")
-    ] = None,
-    std: Annotated[
-        str | None, typer.Option(help="Each channel is divided by it, as 0.25,0.24,0.26.")
-    ] = None,
+    mean: Mean = None,
+    std: Std = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the course of the evidence into a .png or .svg.")
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Verify a claim by answers alone: ask about keyed triggers until the evidence decides.
+    """Verify a claim by answers alone: ask keyed questions until the evidence decides.
 
     Exit codes: 0 verified, 1 not verified, 2 usage, 3 inconclusive, 4 evidence invalid,
     5 suspect unreachable; what it answered before is kept, and the same command goes on there.
     """
     if (suspect is None) == (not transcript):
         raise OptionError("give --suspect to ask somebody, or --transcript to judge anew")
+    if (triggers is None) == (plugin is None):
+        raise OptionError("give one claim: --triggers, or --plugin with --carriers")
+    if (plugin is None) != (carriers is None):
+        raise OptionError("--plugin and --carriers go together")
     owner = open_owner(key, passphrase_file)
+    samples = _carriers(carriers, plugin, data_root)
+    claim: dict[str, Any] = {"triggers": triggers, "plugin": plugin, "carriers": samples}
     if transcript:
-        report = rejudge(transcript, triggers=triggers, owner=owner)
+        report = rejudge(transcript, **claim, owner=owner)
     else:
-        prepare = _preparation(mean, std)
+        prepare = preparation(mean, std)
         with _Live() as live:
             report = examine(
                 _built(suspect, model),
-                triggers=triggers,
+                **claim,
                 owner=owner,
                 batches=tuple(batch or (0,)),
                 count=count,
@@ -110,19 +126,14 @@ def _built(path: Path | None, model: str | None) -> Any:
     return host
 
 
-def _preparation(mean: str | None, std: str | None) -> Preparation | None:
-    if mean is None and std is None:
+def _carriers(name: str | None, plugin: Path | None, root: Path | None) -> Tensor | None:
+    """Benign samples for a plug-in's backgrounds: the test part of the judge's data."""
+    if name is None or plugin is None:
         return None
-    return Preparation(mean=_numbers("--mean", mean), std=_numbers("--std", std))
+    from modeldeed.data import load  # noqa: PLC0415 - trigger sets need no data readers
 
-
-def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise OptionError(f"{option}: {text!r} is no list of numbers like 0.5,0.5,0.5") from error
+    form = load_fusion(plugin).anchor.plugin_rule.backgrounds.input
+    return canonical_carriers(load(name, root).x_test, form)
 
 
 class _Live:

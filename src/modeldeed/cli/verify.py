@@ -13,8 +13,8 @@ from modeldeed.cli.options import Json, KeyFile, PassphraseFile, built_model, er
 from modeldeed.cli.reports import TRANSCRIPTS, shown
 from modeldeed.errors import OptionError
 from modeldeed.passport.evidence.private_check import DEFAULT_DECOYS, JudgeData, Progress
+from modeldeed.querying.query import query as examine
 from modeldeed.suspects.answering import is_answering_path
-from modeldeed.triggers.query import query as examine
 
 __all__ = ["verify"]
 

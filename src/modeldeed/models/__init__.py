@@ -6,20 +6,30 @@ normalization is an ``nn`` module that one forward calls exactly once, and no we
 """
 
 from ._alexnet import AlexNet, alexnet
+from ._forms import IMAGE_FORMS, ImageForm
+from ._mobilenet import MobileNetV2, mobilenet_v2
 from ._norms import NORM_KINDS, NormKind, make_norm
 from ._pointnet import PointNet, orthogonality, pointnet
-from ._resnet import ResNet, resnet18, resnet_small
+from ._resnet import ResNet, resnet18, resnet50, resnet_small
+from ._vgg import VGG, vgg16
 
 __all__ = [
+    "IMAGE_FORMS",
     "NORM_KINDS",
+    "VGG",
     "AlexNet",
+    "ImageForm",
+    "MobileNetV2",
     "NormKind",
     "PointNet",
     "ResNet",
     "alexnet",
     "make_norm",
+    "mobilenet_v2",
     "orthogonality",
     "pointnet",
     "resnet18",
+    "resnet50",
     "resnet_small",
+    "vgg16",
 ]

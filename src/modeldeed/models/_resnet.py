@@ -1,4 +1,4 @@
-"""Residual networks for small images."""
+"""Residual networks for small images, and for ImageNet's."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -8,73 +8,38 @@ from torch.nn import functional as F
 
 from modeldeed.errors import OptionError
 
+from ._forms import ImageForm, is_imagenet
 from ._norms import NormKind, make_norm
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with norms beside a shortcut; ReLU only after the addition.
-
-    The shortcut is the identity, or a 1x1 convolution with a norm where the shape changes. No ReLU
-    stands between a branch's last norm and the addition: the blocks released with the passport
-    papers have one there, which makes another architecture of them.
-
-    Args:
-        in_channels: channels that enter.
-        channels: channels that leave.
-        stride: stride of the first convolution and of the shortcut.
-        norm: kind of the normalization layers.
-
-    Raises:
-        OptionError: ``norm`` is unknown.
-
-    Shape:
-        - Input: ``(N, in_channels, H, W)``.
-        - Output: ``(N, channels, ceil(H / stride), ceil(W / stride))``.
-    """
-
-    def __init__(self, in_channels: int, channels: int, stride: int, norm: NormKind) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
-        self.norm1 = make_norm(norm, channels, dims=2)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm2 = make_norm(norm, channels, dims=2)
-        self.shortcut = nn.Sequential()
-        if stride != 1 or in_channels != channels:
-            conv = nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False)
-            parts = OrderedDict(conv=conv, norm=make_norm(norm, channels, dims=2))
-            self.shortcut = nn.Sequential(parts)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the block's output."""
-        residual = F.relu(self.norm1(self.conv1(x)))
-        residual = self.norm2(self.conv2(residual))
-        return F.relu(residual + self.shortcut(x))
+from ._residual_blocks import BasicBlock, Bottleneck
 
 
 class ResNet(nn.Module):
-    """A residual network of basic blocks with a 3x3 stem and no max-pool.
+    """A residual network: a stem, stages of blocks, the mean over all positions, a classifier.
 
-    Stage ``i`` has ``width * 2**i`` channels. The mean over all positions feeds one linear
-    classifier, so any image size is accepted.
+    Stage ``i`` has ``width * 2**i`` channels, with bottlenecks four times as many. The stem is one
+    3x3 convolution, or a 7x7 one and a max-pool, both of stride 2. Any image size is accepted.
 
     Args:
-        blocks: number of basic blocks in each stage.
+        blocks: number of blocks in each stage.
         strides: stride of each stage's first block; as many entries as ``blocks``.
         num_classes: number of classes.
         in_channels: channels of the input images.
         width: channels of the stem and of the first stage.
         norm: kind of the normalization layers.
+        block: the class of the blocks.
+        form: which stem, ``"cifar"`` or ``"imagenet"``.
 
     Raises:
-        OptionError: ``norm`` is unknown, or ``blocks`` and ``strides`` differ in length.
+        OptionError: ``norm`` or ``form`` is unknown, or ``blocks`` and ``strides`` differ in
+            length.
 
     Shape:
         - Input: ``(N, in_channels, H, W)``.
         - Output: ``(N, num_classes)``, logits.
 
     Reference:
-        K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition", CVPR 2016,
-        with the stem that is customary for CIFAR in place of the 7x7 convolution and max-pool.
+        K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition", CVPR 2016;
+        the form ``"cifar"`` has the stem that is customary for CIFAR.
 
     Example:
         >>> import torch
@@ -92,55 +57,67 @@ class ResNet(nn.Module):
         in_channels: int = 3,
         width: int = 64,
         norm: NormKind = "batch",
+        block: type[BasicBlock | Bottleneck] = BasicBlock,
+        form: ImageForm = "cifar",
     ) -> None:
         super().__init__()
         if len(blocks) != len(strides):
             raise OptionError(
                 f"strides: got {len(strides)} for {len(blocks)} stages; give one for each stage"
             )
-        stem = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
+        self._pools = is_imagenet(form)
+        size, stride = (7, 2) if self._pools else (3, 1)
+        stem = nn.Conv2d(in_channels, width, size, stride=stride, padding=size // 2, bias=False)
         self.stem = nn.Sequential(OrderedDict(conv=stem, norm=make_norm(norm, width, dims=2)))
         self.stages = nn.Sequential()
         channels = width
         for index, (count, stride) in enumerate(zip(blocks, strides, strict=True)):
             stage = nn.Sequential()
             for step in [stride] + [1] * (count - 1):
-                stage.append(BasicBlock(channels, width * 2**index, step, norm))
-                channels = width * 2**index
+                stage.append(block(channels, width * 2**index, step, norm))
+                channels = block.expansion * width * 2**index
             self.stages.append(stage)
         self.classifier = nn.Linear(channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of a batch of images."""
-        x = self.stages(F.relu(self.stem(x)))
+        x = F.relu(self.stem(x))
+        if self._pools:
+            x = F.max_pool2d(x, 3, stride=2, padding=1)
+        x = self.stages(x)
         logits: Tensor = self.classifier(x.mean(dim=(2, 3)))
         return logits
 
 
 def resnet18(
-    num_classes: int = 10, in_channels: int = 3, width: int = 64, norm: NormKind = "batch"
+    num_classes: int = 10,
+    in_channels: int = 3,
+    width: int = 64,
+    norm: NormKind = "batch",
+    form: ImageForm = "cifar",
 ) -> ResNet:
-    """Build the CIFAR form of ResNet-18: 20 norms, 4,800 norm channels at width 64.
+    """Build ResNet-18: 20 norms, 4,800 norm channels at width 64.
 
     Args:
         num_classes: number of classes.
         in_channels: channels of the input images.
         width: channels of the first stage; the norm channels number ``75 * width``.
         norm: kind of the normalization layers.
+        form: ``"cifar"`` for 32x32 images, as in the papers; ``"imagenet"`` for 224x224.
 
     Returns:
         The network in training mode, initialized from torch's global generator.
 
     Raises:
-        OptionError: ``norm`` is unknown.
+        OptionError: ``norm`` or ``form`` is unknown.
 
     Shape:
-        - Input: ``(N, in_channels, H, W)``, 32x32 in the papers.
+        - Input: ``(N, in_channels, H, W)``.
         - Output: ``(N, num_classes)``, logits.
 
     Note:
-        With ``norm="instance"`` the input must be larger than 8x8: on one position per channel an
-        instance norm is undefined and torch refuses to train.
+        With ``norm="instance"`` the input must be larger than 8x8 (32x32 in the ImageNet form): on
+        one position per channel an instance norm is undefined and torch refuses to train.
 
     Reference:
         As :class:`ResNet`; J. Zhang et al., "Passport-aware Normalization for Deep Model
@@ -157,6 +134,56 @@ def resnet18(
         in_channels=in_channels,
         width=width,
         norm=norm,
+        form=form,
+    )
+
+
+def resnet50(
+    num_classes: int = 10,
+    in_channels: int = 3,
+    width: int = 64,
+    norm: NormKind = "batch",
+    form: ImageForm = "cifar",
+) -> ResNet:
+    """Build ResNet-50: 53 norms, 26,560 norm channels at width 64.
+
+    Args:
+        num_classes: number of classes.
+        in_channels: channels of the input images.
+        width: channels of the stem; the norm channels number ``415 * width``.
+        norm: kind of the normalization layers.
+        form: ``"cifar"`` for 32x32 images; ``"imagenet"``, the published one, for 224x224.
+
+    Returns:
+        The network in training mode, initialized from torch's global generator.
+
+    Raises:
+        OptionError: ``norm`` or ``form`` is unknown.
+
+    Shape:
+        - Input: ``(N, in_channels, H, W)``.
+        - Output: ``(N, num_classes)``, logits.
+
+    Note:
+        As for :func:`resnet18`, instance norms need inputs larger than 8x8 (32x32 in the ImageNet
+        form).
+
+    Reference:
+        As :class:`ResNet`: 25,557,032 parameters with 1,000 classes in the ImageNet form.
+
+    Example:
+        >>> sum(p.numel() for p in resnet50(width=8).parameters())
+        375762
+    """
+    return ResNet(
+        [3, 4, 6, 3],
+        [1, 2, 2, 2],
+        num_classes=num_classes,
+        in_channels=in_channels,
+        width=width,
+        norm=norm,
+        block=Bottleneck,
+        form=form,
     )
 
 

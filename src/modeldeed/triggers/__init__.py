@@ -1,7 +1,6 @@
 """The trigger set: a black-box mark of keyed inputs with keyed answers."""
 
-from modeldeed.triggers.query import query, rejudge
 from modeldeed.triggers.training import TriggerOptions, TriggerTraining
 from modeldeed.triggers.trigger_set import TriggerSet
 
-__all__ = ["TriggerOptions", "TriggerSet", "TriggerTraining", "query", "rejudge"]
+__all__ = ["TriggerOptions", "TriggerSet", "TriggerTraining"]

@@ -1,40 +1,32 @@
-"""A claim to answers: whose it is, and the triggers that follow from the key."""
+"""A claim by a trigger set: whose it is, and the triggers that follow from the key."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from modeldeed.anchor.trigger_rule import TriggerRule
-from modeldeed.digests import canonical_json
 from modeldeed.errors import EvidenceError
 from modeldeed.manifest import SignedManifest
 from modeldeed.owner import Owner
+from modeldeed.querying.answer_claim import AnswerClaim
 from modeldeed.triggers import manifest as files
 from modeldeed.triggers.generate import Triggers, batch_key, generate
+from modeldeed.triggers.trigger_set import TriggerSet
 
-__all__ = ["Claim"]
+__all__ = ["TriggerClaim"]
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A trigger set's manifest under somebody's key.
-
-    Attributes:
-        manifest: authenticated.
-        owner: who claims.
-        owns: whether the manifest is that owner's; if not, the triggers are those that he would
-            have had for the same model and rules.
-    """
-
-    manifest: SignedManifest
-    owner: Owner
-    owns: bool
+class TriggerClaim(AnswerClaim):
+    """A trigger set's manifest under somebody's key."""
 
     @classmethod
-    def of(cls, triggers: Any, owner: Owner) -> Claim:
+    def of(cls, triggers: Any, owner: Owner) -> TriggerClaim:
         """Read a claim.
 
         Args:
@@ -58,7 +50,9 @@ class Claim:
             raise EvidenceError(
                 f"the {manifest.mark} was issued without triggers; only weights can be examined"
             )
-        return cls(manifest, owner, owner.identity == manifest.anchor.owner_identity())
+        prepare = triggers.prepare if isinstance(triggers, TriggerSet) else None
+        owns = owner.identity == manifest.anchor.owner_identity()
+        return cls(manifest, owner, owns, prepare)
 
     @property
     def rule(self) -> TriggerRule:
@@ -66,22 +60,15 @@ class Claim:
         return self.manifest.anchor.trigger_rule
 
     @property
-    def name(self) -> str:
-        """What tells this claim from others under the same anchor's rule, for names of files."""
-        whose = self.owner.identity.public_key.hex()
-        return hashlib.sha256(f"{self.manifest.anchor.digest}{whose}".encode()).hexdigest()
-
-    @property
-    def lowest(self) -> int:
-        """A value that may stand in an input."""
-        return getattr(self.rule.input, "lowest", 0)
-
-    @property
-    def rule_digest(self) -> str:
-        """SHA-256 of the rule, hexadecimal; it names the rule in transcripts."""
-        return hashlib.sha256(canonical_json(self.rule.model_dump(mode="json"))).hexdigest()
+    def family(self) -> str:
+        """How they are drawn."""
+        return self.rule.family
 
     def batch(self, number: int) -> Triggers:
         """The triggers of a batch, in the order in which they are asked."""
-        find_key = self.manifest.model_key if self.owns else self.manifest.wrong_key
-        return generate(batch_key(find_key(self.owner), number), self.rule)
+        return generate(batch_key(self.model_key(), number), self.rule)
+
+    def blank(self) -> Tensor:
+        """A sample of the lowest values that may stand in one."""
+        lowest = getattr(self.rule.input, "lowest", 0)
+        return torch.zeros_like(self.batch(0).inputs[:1]) + lowest
