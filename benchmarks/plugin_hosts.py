@@ -151,6 +151,14 @@ PLUG_HOSTS: dict[str, tuple[PlugHost, ...]] = {
             training=_DETECTOR,
             benign=1_400,
         ),
+        PlugHost(
+            data="digits",
+            kind="generated",
+            targets=(Target(network="resnet_small", recipe=Recipe(epochs=15)),),
+            backgrounds=64,
+            training=_DETECTOR,
+            benign=1_400,
+        ),
     ),
     "standard": (
         PlugHost(
@@ -188,13 +196,6 @@ PLUG_HOSTS: dict[str, tuple[PlugHost, ...]] = {
             training=_DETECTOR,
             points=256,
             augment="points",
-        ),
-        PlugHost(
-            data="cifar10",
-            kind="generated",
-            targets=(Target(network="resnet18w16", recipe=_SGD, train=4_000),),
-            training=_DETECTOR,
-            augment="images",
         ),
     ),
 }

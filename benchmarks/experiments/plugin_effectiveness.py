@@ -34,6 +34,8 @@ __all__ = ["plugin_effectiveness", "usable"]
 
 _OTHER_OWNERS = 20
 _GROUP = 256
+_FURTHER = 2_000
+"""Test samples for targets after a plug-in's first: its silence does not depend on the target."""
 
 
 def _names(setting: str) -> tuple[str, ...]:
@@ -78,15 +80,19 @@ def usable(run: Run, host: PlugHost) -> bool:
 
 def _measure(host: PlugHost, seed: int, run: Run) -> Values:
     found = plugged(host, seed, run.data_root)
-    cells = tuple(_beside(found, network, seed) for network in found.targets)
+    cells = tuple(
+        _beside(found, network, seed, None if place == 0 else _FURTHER)
+        for place, network in enumerate(found.targets)
+    )
     return PluginEffectiveness(cells=cells).model_dump(mode="json")
 
 
-def _beside(found: Plugged, network: str, seed: int) -> Beside:
+def _beside(found: Plugged, network: str, seed: int, tests: int | None) -> Beside:
     data, plugin = found.dataset, found.plugin
+    x_test, y_test = data.x_test[:tests], data.y_test[:tests]
     target, fused = found.targets[network], found.fused[network]
     success, sure = _success(found, network)
-    active, identical, usual = _benign(fused, target, data.x_test)
+    active, identical, usual = _benign(fused, target, x_test)
     others = _other_keys(found, fused, seed)
     asked = [_asked(found, network, number) for number in range(_batches(plugin, network))]
     return Beside(
@@ -97,8 +103,8 @@ def _beside(found: Plugged, network: str, seed: int) -> Beside:
         classes=data.num_classes,
         detector_parameters=sum(p.numel() for p in plugin.detector.parameters()),
         training_seconds=found.seconds,
-        accuracy=accuracy(target, data.x_test, data.y_test),
-        fused_accuracy=accuracy(fused, data.x_test, data.y_test),
+        accuracy=accuracy(target, x_test, y_test),
+        fused_accuracy=accuracy(fused, x_test, y_test),
         success_rate=float(success.float().mean()),
         verification_samples=len(success),
         false_activation_rate=float(active.float().mean()),

@@ -20,6 +20,7 @@ from modeldeed.demo.result import Versions
 from modeldeed.digests import tensor_root
 from modeldeed.owner import Owner
 from modeldeed.plugin.carriers import canonical_carriers
+from modeldeed.plugin.detector import DetectorTraining
 from modeldeed.plugin.plugin import Plugin
 from modeldeed.querying.query import query
 from modeldeed.storage import write_atomically
@@ -36,7 +37,12 @@ _OTHERS = 8  # owners whose verification samples must leave the fused model cold
 
 
 def run_plugin_demo(
-    out: Path, *, seed: int = 0, backgrounds: int = 64, progress: Progress | None = None
+    out: Path,
+    *,
+    seed: int = 0,
+    backgrounds: int = 64,
+    training: DetectorTraining | None = None,
+    progress: Progress | None = None,
 ) -> PluginDemoResult:
     """Protect two trained models with one plug-in, and try to spoil the proof.
 
@@ -44,6 +50,7 @@ def run_plugin_demo(
         out: a folder for the plug-in and a fused model's weights; made when missing.
         seed: of weights, order of samples and keys, at least 0.
         backgrounds: M.
+        training: of the plug-in; None for the defaults.
         progress: told in one line what is being done.
 
     Returns:
@@ -72,7 +79,7 @@ def run_plugin_demo(
     )
     tell(f"training the plug-in on {backgrounds} keyed backgrounds, once for all models")
     began = time.perf_counter()
-    plugin.train(dataset.x_train, progress=_every_tenth(tell))
+    plugin.train(dataset.x_train, training=training, progress=_every_tenth(tell))
     seconds = time.perf_counter() - began
     fused = {
         name: plugin.fuse(model, dataset.num_classes, name=name.replace(" ", "-")).eval()

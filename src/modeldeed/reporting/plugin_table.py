@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from rich import box
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from modeldeed.demo.plugin_result import PluginDemoResult
+from modeldeed.reporting.narrow_table import narrow_table
 from modeldeed.reporting.report_tables import STYLES
 
 __all__ = ["plugin_demo_table"]
@@ -22,13 +21,7 @@ def plugin_demo_table(result: PluginDemoResult) -> Group:
     Returns:
         Something that a rich console prints.
     """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("Model")
-    table.add_column("Key")
-    table.add_column("Accuracy", justify="right")
-    table.add_column("Answers", justify="right", no_wrap=True)
-    table.add_column("log10 E", justify="right", no_wrap=True)
-    table.add_column("Verdict", no_wrap=True)
+    table = narrow_table(("Model", "Key"), ("Accuracy", "Answers", "log10 E"), "Verdict")
     for row in result.examined:
         table.add_row(
             row.model,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from rich import box
 from rich.console import Group
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from modeldeed.demo.result import DemoResult
+from modeldeed.reporting.narrow_table import narrow_table
 from modeldeed.reporting.report_tables import STYLES
 from modeldeed.reporting.words import (
     LIMITS,
@@ -35,14 +34,7 @@ def demo_table(result: DemoResult) -> Group:
     Returns:
         Something that a rich console prints.
     """
-    # Narrow gaps: the rows shall fit a terminal of 80 columns unbroken.
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("Model")
-    table.add_column("Key")
-    table.add_column("Accuracy", justify="right")
-    table.add_column("Bits", justify="right", no_wrap=True)
-    table.add_column("By luck", justify="right", no_wrap=True)
-    table.add_column("Verdict", no_wrap=True)
+    table = narrow_table(("Model", "Key"), ("Accuracy", "Bits", "By luck"), "Verdict")
     for row in readings(result):
         table.add_row(
             row.model,

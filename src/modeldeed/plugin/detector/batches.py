@@ -12,7 +12,7 @@ from modeldeed.plugin.detector.pools import Pools
 
 __all__ = ["Batches"]
 
-_OTHERS, _BENIGN, _ALTERED, _LOOK_ALIKES = 0.5, 0.16, 0.1, 0.14
+_OTHERS, _BENIGN, _ALTERED, _LOOK_ALIKES = 0.45, 0.2, 0.1, 0.15
 """Parts of the other half; the rest are mixtures of two of the owner's backgrounds."""
 
 

@@ -15,9 +15,11 @@ from modeldeed.plugin.detector.pools import Workshop
 
 __all__ = ["calibrated", "scores"]
 
-_LOWEST, _HIGHEST = 0.6, 0.995
-_MARGIN = 0.5  # of log-odds
+_LOWEST, _HIGHEST = 0.5, 0.995
+_MARGINS = 0.25, 1.0  # of log-odds
+_KEPT = 0.99  # of the samples on the owner's backgrounds
 _CHANGED = 8_000  # benign views, each changed anew
+_ROUNDS = 4  # of all of the owner's backgrounds
 _CHUNK = 2048
 
 
@@ -27,7 +29,7 @@ def scores(detector: Detector, views: Tensor) -> tuple[Tensor, Tensor]:
     device = detector.threshold.device
     found = [
         detector.classify(part.to(device).float()).softmax(1)[:, :-1].max(1)
-        for part in views.split(_CHUNK)
+        for part in torch.split(views, _CHUNK)
     ]
     return torch.cat([f.values for f in found]).cpu(), torch.cat([f.indices for f in found]).cpu()
 
@@ -36,7 +38,10 @@ def scores(detector: Detector, views: Tensor) -> tuple[Tensor, Tensor]:
 def calibrated(
     detector: Detector, workshop: Workshop, benign: Tensor, training: DetectorTraining
 ) -> float:
-    """The lowest threshold that keeps held-out negatives below their rates, and a margin more.
+    """A threshold above what held-out negatives need.
+
+    Above, by half of the way to where samples on the owner's backgrounds would be lost, but not
+    much: changes on the way bring theirs down.
 
     Args:
         detector: trained.
@@ -45,17 +50,22 @@ def calibrated(
         training: rates, and the number of keys.
 
     Returns:
-        A probability on 0.6 … 0.995.
+        A probability on 0.5 … 0.995.
     """
     others = workshop.others(benign, "calibration", max(1, training.other_keys // 2))
     strange = [workshop.distorted(placed, 0.3) for placed in others]
     alike = workshop.views(workshop.look_alikes(benign, 2 * len(benign)))
     needed = max(
-        _needed(_of_changed(detector, workshop, workshop.views(benign)), training.benign_rate),
-        _needed(_of_plain(detector, workshop, strange), training.other_rate),
-        _needed(_of_plain(detector, workshop, [alike]), training.other_rate),
+        _above(_of_changed(detector, workshop, workshop.views(benign)), training.benign_rate),
+        _above(_of_plain(detector, workshop, strange), training.other_rate),
+        _above(_of_plain(detector, workshop, [alike]), training.other_rate),
     )
-    return min(_HIGHEST, max(_LOWEST, _with_margin(needed)))
+    own = [workshop.views(placed) for placed, _ in workshop.own(benign, _ROUNDS)]
+    allowed = _above(_of_plain(detector, workshop, own), _KEPT)
+    half = (_log_odds(allowed) - _log_odds(needed)) / 2
+    margin = min(max(half, _MARGINS[0]), _MARGINS[1])
+    threshold = 1 / (1 + math.exp(-_log_odds(needed) - margin))
+    return min(_HIGHEST, max(_LOWEST, threshold))
 
 
 def _of_plain(detector: Detector, workshop: Workshop, fine: Iterable[Tensor]) -> Tensor:
@@ -71,19 +81,17 @@ def _of_changed(detector: Detector, workshop: Workshop, fine: Tensor) -> Tensor:
     size, medium = detector.reduction.shape[1:], workshop.medium
     found = [_of_plain(detector, workshop, [fine])]
     for _ in range(-(-_CHANGED // len(fine))):
-        for part in fine.split(_CHUNK):
+        for part in torch.split(fine, _CHUNK):
             views = changed(part, size, medium.changes, workshop.generator)
             found.append(scores(detector, views)[0])
     return torch.cat(found)
 
 
-def _needed(found: Tensor, rate: float) -> float:
-    """The lowest threshold above which so many of the scores lie."""
-    allowed = int(rate * len(found))
-    return float(found.sort(descending=True).values[allowed])
+def _above(found: Tensor, share: float) -> float:
+    """The value above which such a share of the scores lies."""
+    return float(found.sort(descending=True).values[int(share * len(found))])
 
 
-def _with_margin(probability: float) -> float:
+def _log_odds(probability: float) -> float:
     probability = min(max(probability, 1e-6), 1 - 1e-6)
-    odds = math.log(probability / (1 - probability)) + _MARGIN
-    return 1 / (1 + math.exp(-odds))
+    return math.log(probability / (1 - probability))

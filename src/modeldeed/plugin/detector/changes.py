@@ -103,8 +103,8 @@ def _matrices(
 
 def _across(views: Tensor, matrices: Tensor) -> Tensor:
     """Each view's columns times its matrix."""
-    lines = views.flatten(1, 2) @ matrices.transpose(1, 2)
-    return lines.unflatten(1, views.shape[1:3])
+    lines: Tensor = views.flatten(1, 2) @ matrices.transpose(1, 2)
+    return lines.view(*views.shape[:3], -1)
 
 
 def _toned(views: Tensor, moves: Tensor, changes: Changes, generator: torch.Generator) -> Tensor:
@@ -120,7 +120,9 @@ def _toned(views: Tensor, moves: Tensor, changes: Changes, generator: torch.Gene
     views = views * (1 + drawn(changes.gain)) + drawn(changes.offset)
     views = views + drawn(changes.tint, channels)
     half = views[: count // 2]
-    half += changes.noise * torch.rand(len(half), 1, 1, 1, generator=generator) * torch.randn(
-        half.shape, generator=generator
+    half += (
+        changes.noise
+        * torch.rand(len(half), 1, 1, 1, generator=generator)
+        * torch.randn(half.shape, generator=generator)
     )
     return views if changes.limit is None else views.clamp_(-changes.limit, changes.limit)

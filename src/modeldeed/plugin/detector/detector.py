@@ -56,10 +56,9 @@ class Detector(nn.Module):
         self.config = config
         self.reduction = reduction_for(config.input)
         sizes = math.prod(self.reduction.shape), *config.hidden
-        # Without initial values: those would come from the global generator.
-        self.first = nn.utils.skip_init(nn.Linear, sizes[0], sizes[1])
-        self.second = nn.utils.skip_init(nn.Linear, sizes[1], sizes[2])
-        self.last = nn.utils.skip_init(nn.Linear, sizes[2], config.backgrounds + 1)
+        self.first = _linear(sizes[0], sizes[1])
+        self.second = _linear(sizes[1], sizes[2])
+        self.last = _linear(sizes[2], config.backgrounds + 1)
         self.register_buffer("threshold", torch.ones(()))
         self.reset(0)
 
@@ -109,6 +108,11 @@ class Detector(nn.Module):
         """
         probability, index = self(x).softmax(1)[:, :-1].max(1)
         return torch.where(probability > self.threshold, index, torch.full_like(index, -1))
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    """A layer without initial values: those would come from the global generator."""
+    return nn.Linear(inputs, outputs, device="meta", dtype=torch.float32).to_empty(device="cpu")
 
 
 def detector_for(rule: BackgroundRule) -> Detector:

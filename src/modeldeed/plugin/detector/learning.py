@@ -17,7 +17,7 @@ from modeldeed.plugin.detector.changes import Changes, changed
 from modeldeed.plugin.detector.detector import Detector
 from modeldeed.plugin.detector.media import Medium, medium_for
 from modeldeed.plugin.detector.options import DetectorTraining, Progress
-from modeldeed.plugin.detector.pools import Workshop, filled
+from modeldeed.plugin.detector.pools import Pools, Workshop, filled
 from modeldeed.plugin.detector.report import DetectorReport, Rate
 from modeldeed.plugin.detector.weakening import weakened
 
@@ -28,6 +28,7 @@ _MADE_UP = 3_000
 _HELD_OUT = 10  # one in so many for the threshold, and as many for the report
 _MOST_HELD_OUT = 4_000
 _STEPS, _SAMPLES = 2_000, 64
+_LEAST_OWN = 2_048  # samples on all of the owner's backgrounds together
 _ROUNDS = 12  # of each background, for the report
 _AS_THEY_ARE = Changes()
 
@@ -81,10 +82,22 @@ def train_detector(
     training = training or DetectorTraining()
     medium = _checked(detector, backgrounds, benign)
     workshop = Workshop(backgrounds, medium, training.seed)
-    carriers = medium.synthetic(_MADE_UP, workshop.generator) if benign is None else benign.cpu()
+    steps, samples = _amounts(backgrounds, training)
+    if benign is None:
+        made = min(_MADE_UP, max(LEAST_BENIGN, steps * training.batch_size))
+        carriers = medium.synthetic(made, workshop.generator)
+    else:
+        carriers = benign.cpu()
     learned, calibrating, reporting = _split(carriers, workshop.generator)
     detector.reset(training.seed)
-    steps = _learn(detector, workshop, learned, training, progress)
+    pools = filled(
+        workshop,
+        learned,
+        samples=samples,
+        other_keys=training.other_keys,
+        draws=steps * training.batch_size,
+    )
+    _learn(detector, workshop, pools, steps, training, progress)
     detector.threshold.fill_(calibrated(detector, workshop, calibrating, training))
     rates = _measured(detector, workshop, reporting, training)
     return DetectorReport(
@@ -124,24 +137,28 @@ def _split(carriers: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor
     return carriers[order[2 * held :]], carriers[order[:held]], carriers[order[held : 2 * held]]
 
 
+def _amounts(backgrounds: Backgrounds, training: DetectorTraining) -> tuple[int, int]:
+    """How many steps, and samples of each background."""
+    factor = 2 if backgrounds.rule.kind == "generated" else 1
+    least = -(-_LEAST_OWN // backgrounds.rule.count)
+    samples = factor * max(_SAMPLES, least)
+    return training.steps or factor * _STEPS, training.samples or samples
+
+
 def _learn(
     detector: Detector,
     workshop: Workshop,
-    carriers: Tensor,
+    pools: Pools,
+    steps: int,
     training: DetectorTraining,
     progress: Progress | None,
-) -> int:
-    """Train, and return the number of steps."""
-    rule = workshop.backgrounds.rule
-    factor = 2 if rule.kind == "generated" else 1
-    steps = training.steps or factor * _STEPS
-    samples = training.samples or factor * _SAMPLES
+) -> None:
     batches = Batches(
-        filled(workshop, carriers, samples=samples, other_keys=training.other_keys),
+        pools,
         workshop.medium,
         detector.reduction.shape[1:],
         batch_size=training.batch_size,
-        none=rule.count,
+        none=workshop.backgrounds.rule.count,
         generator=workshop.generator,
     )
     optimizer = torch.optim.AdamW(
@@ -159,7 +176,6 @@ def _learn(
             if progress:
                 progress(step, steps)
     optimizer.zero_grad(set_to_none=True)
-    return steps
 
 
 def _backward(
@@ -187,9 +203,7 @@ def _measured(
     size = detector.reduction.shape[1:]
 
     def named(fine: Tensor) -> Tensor:
-        probability, index = scores(
-            detector, changed(fine, size, _AS_THEY_ARE, workshop.generator)
-        )
+        probability, index = scores(detector, changed(fine, size, _AS_THEY_ARE, workshop.generator))
         return torch.where(probability > detector.threshold.cpu(), index, -1)
 
     right: dict[float, list[Tensor]] = {0.0: [], 1.0: []}

@@ -26,14 +26,16 @@ class DetectorTraining:
         batch_size: samples of a step, half of them on the owner's backgrounds.
         learning_rate: the peak of one cycle of AdamW.
         weight_decay: of AdamW.
-        samples: of each background, placed and changed once and used again; None for 64, or
-            twice as many where every carrier gets its own.
+        samples: of each background, placed and changed once and used again; None for 64, more
+            where there are fewer than 32 backgrounds, and twice as many where every carrier gets
+            its own.
         other_keys: keys with 168 backgrounds each that the detector learns to ignore; half as many
             more for the threshold, and a quarter for the report.
         weaken: up to this part of the weights is missing in every other step, the smallest first;
             sometimes they are rounded instead. It makes the detector stand pruning; 0 for never.
-        benign_rate: benign samples that may activate it when the threshold is set.
-        other_rate: the same of other keys' samples, and of look-alikes.
+        benign_rate: held-out benign samples, changed as in training, that may activate it when the
+            threshold is set.
+        other_rate: other keys' samples, and look-alikes, that may.
         seed: of everything that is drawn.
 
     Raises:
@@ -51,7 +53,7 @@ class DetectorTraining:
     samples: int | None = None
     other_keys: int = 60
     weaken: float = 0.8
-    benign_rate: float = 1e-4
+    benign_rate: float = 5e-4
     other_rate: float = 4e-3
     seed: int = 0
 

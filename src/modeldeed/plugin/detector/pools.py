@@ -19,7 +19,7 @@ __all__ = ["Pools", "Workshop", "filled"]
 _CHUNK = 256
 _OF_A_KEY = 168
 _MOST_BENIGN = 6_000
-_ALTERED = 6  # of each background
+_ALTERED = 10  # one for so many on the owner's backgrounds
 _LOOK_ALIKES = 3_000
 _MADE_UP = 600  # of the look-alikes
 
@@ -62,23 +62,22 @@ class Workshop:
 
     def views(self, samples: Tensor) -> Tensor:
         """Fine views of samples, float16."""
-        medium = self.medium
-        parts = [medium.fine(medium.unit_scale(part)).half() for part in samples.split(_CHUNK)]
-        return torch.cat(parts)
+        parts = torch.split(samples, _CHUNK)
+        return torch.cat([self.medium.views(part).half() for part in parts])
 
     def distorted(self, samples: Tensor, share: float) -> Tensor:
         """Fine views of samples, a part of which is distorted before; in no order."""
         order = torch.randperm(len(samples), generator=self.generator)
         changed = order[: round(share * len(samples))]
         views = self.views(samples)
-        for part in changed.split(_CHUNK) if len(changed) else ():
+        for part in torch.split(changed, _CHUNK) if len(changed) else ():
             views[part] = self.views(self.medium.distorted(samples[part], self.generator))
         return views
 
     def own(self, carriers: Tensor, rounds: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Samples on all of the owner's backgrounds, and their indices, round by round."""
         count = self.backgrounds.rule.count
-        for indices in torch.arange(count).repeat(rounds).split(max(count, _CHUNK)):
+        for indices in torch.split(torch.arange(count).repeat(rounds), max(count, _CHUNK)):
             chosen = picked(carriers, len(indices), self.generator)
             yield self.backgrounds.place(chosen, indices), indices
 
@@ -108,7 +107,9 @@ def _rule_of_others(rule: BackgroundRule) -> BackgroundRule:
 
 
 @torch.no_grad()
-def filled(workshop: Workshop, benign: Tensor, *, samples: int, other_keys: int) -> Pools:
+def filled(
+    workshop: Workshop, benign: Tensor, *, samples: int, other_keys: int, draws: int
+) -> Pools:
     """Fill the pools of training.
 
     Args:
@@ -116,24 +117,25 @@ def filled(workshop: Workshop, benign: Tensor, *, samples: int, other_keys: int)
         benign: canonical, to train with.
         samples: of each background.
         other_keys: how many keys.
+        draws: samples of all steps together; no pool of benign samples has more.
     """
     draw = workshop.generator
-    carriers = benign[torch.randperm(len(benign), generator=draw)[:_MOST_BENIGN]]
+    carriers = benign[torch.randperm(len(benign), generator=draw)[: min(_MOST_BENIGN, draws)]]
     own, indices = [], []
     for placed, numbers in workshop.own(carriers, samples):
         own.append(workshop.distorted(placed, workshop.medium.distorted_share))
         indices.append(numbers)
     altered = [
         workshop.views(workshop.medium.altered(placed, draw))
-        for placed, _ in workshop.own(carriers, _ALTERED)
+        for placed, _ in workshop.own(carriers, max(1, samples // _ALTERED))
     ]
     others = [
         workshop.distorted(placed, 0.3)
         for placed in workshop.others(carriers, "training", other_keys)
     ]
     look_alikes = [
-        workshop.views(workshop.look_alikes(carriers, _LOOK_ALIKES)),
-        workshop.views(workshop.medium.synthetic(_MADE_UP, draw)),
+        workshop.views(workshop.look_alikes(carriers, min(_LOOK_ALIKES, draws))),
+        workshop.views(workshop.medium.synthetic(min(_MADE_UP, draws), draw)),
     ]
     return Pools(
         own=torch.cat(own),

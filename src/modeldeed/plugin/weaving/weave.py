@@ -32,7 +32,7 @@ def weave(
     num_classes: int | None = None,
     confidences: Tensor | None = None,
     gate: Gate = "mixture",
-    strength: float = 4.0,
+    strength: float = 20.0,
     options: Weave | None = None,
 ) -> fx.GraphModule:
     """Weave a trained twin into its target.
@@ -81,12 +81,12 @@ def weave(
     widened = widen(target, twin, example, key, options or Weave())
     _check(classes, twin, widened.classes, num_classes)
     if gate == "absorbed":
-        return absorb(widened, key, classes, float(twin.threshold), strength)
+        return absorb(widened, key, classes, float(twin.threshold), strength).eval()
     drawn = None
     if confidences is not None:
         drawn = Confidences(confidences, len(classes), widened.classes, "logits")
     mixture = Mixture(classes.detach().clone(), drawn)
-    return append_gate(widened, mixture, twin.threshold)
+    return append_gate(widened, mixture, twin.threshold).eval()
 
 
 def _check(classes: Tensor, twin: ThinTwin, found: int, wanted: int | None) -> None:

@@ -33,11 +33,12 @@ class Sounds:
 
     def __init__(self, form: AudioInput) -> None:
         self.form = form
-        self.fine = LogBands(form)
+        self._reduction = LogBands(form)
 
-    def unit_scale(self, samples: Tensor) -> Tensor:
-        """Sound in [-1, 1)."""
-        return samples.float() / _UNIT
+    def views(self, samples: Tensor) -> Tensor:
+        """As the detector's."""
+        views: Tensor = self._reduction(samples.float() / _UNIT)
+        return views
 
     def distorted(self, samples: Tensor, generator: torch.Generator) -> Tensor:
         """Louder or softer, shifted, noisy, dull."""

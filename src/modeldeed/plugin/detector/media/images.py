@@ -48,15 +48,16 @@ class Images:
     def __init__(self, form: ImageInput) -> None:
         self.form = form
         coarse = AreaAverage(form)
-        self.fine = AreaAverage(form, 2 * max(coarse.shape[1:]))
+        self._fine = AreaAverage(form, 2 * max(coarse.shape[1:]))
         # Of a frame of one pixel nothing would be left.
         room = min(1.0, min(form.height, form.width) / SIDE)
         self.changes = replace(_CHANGES, cut=_CHANGES.cut * room, shift=_CHANGES.shift * room)
         self.distorted_share = 0.5 * room
 
-    def unit_scale(self, samples: Tensor) -> Tensor:
-        """Images in [0, 1]."""
-        return samples.float() / 255
+    def views(self, samples: Tensor) -> Tensor:
+        """At twice the detector's resolution, unless the images have less."""
+        views: Tensor = self._fine(samples.float() / 255)
+        return views
 
     def distorted(self, samples: Tensor, generator: torch.Generator) -> Tensor:
         """Compressed, blurred, resized, cut, noisy."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from modeldeed.plugin.detector.changes import Changes
 
@@ -19,11 +19,9 @@ class Medium(Protocol):
     """Of views, in every step."""
     distorted_share: float
     """So many of the samples on the owner's backgrounds are distorted before they are reduced."""
-    fine: nn.Module
-    """From samples in unit scale to views, finer than the detector's where that helps."""
 
-    def unit_scale(self, samples: Tensor) -> Tensor:
-        """Samples in unit scale, float32."""
+    def views(self, samples: Tensor) -> Tensor:
+        """The detector's views of samples, or finer ones where that helps; float32."""
 
     def distorted(self, samples: Tensor, generator: torch.Generator) -> Tensor:
         """Samples as they may arrive at an endpoint; canonical, perhaps of a smaller size."""

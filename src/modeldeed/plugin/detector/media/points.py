@@ -34,18 +34,19 @@ class Clouds:
 
     def __init__(self, form: PointInput) -> None:
         self.form = form
-        self.fine = ThreeViews()
+        self._reduction = ThreeViews()
 
-    def unit_scale(self, samples: Tensor) -> Tensor:
-        """Points in [-1, 1)."""
-        return samples.float() / _UNIT
+    def views(self, samples: Tensor) -> Tensor:
+        """As the detector's."""
+        views: Tensor = self._reduction(samples.float() / _UNIT)
+        return views
 
     def distorted(self, samples: Tensor, generator: torch.Generator) -> Tensor:
         """Jittered, turned, scaled, thinned out."""
         return distorted(samples, self.form, generator)
 
     def altered(self, samples: Tensor, generator: torch.Generator) -> Tensor:
-        """Mirrored, upside down, axes exchanged, or turned by a quarter or half about the middle."""
+        """Mirrored, upside down, axes exchanged, or turned by a quarter or half."""
         ways: list[Callable[[Tensor], Tensor]] = [
             lambda x: _signed(x, (-1, 1, 1)),
             lambda x: _signed(x, (1, -1, 1)),

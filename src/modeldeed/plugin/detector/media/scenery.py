@@ -17,11 +17,11 @@ from modeldeed.triggers.families import Draws, find
 __all__ = ["drawn", "scenery"]
 
 _FAMILIES = ("smooth/v1", "gratings/v1", "patches/v1", "blobs/v1", "blocks/v1")
-_FIELDS = 7  # of twelve pictures
+_PLAIN, _FIELDS = 2, 7  # of fourteen pictures
 
 
 def scenery(form: ImageInput, count: int, generator: torch.Generator) -> Tensor:
-    """Pictures of fields and shapes.
+    """Pictures of fields and shapes, and plain ones.
 
     Args:
         form: of one picture.
@@ -31,9 +31,11 @@ def scenery(form: ImageInput, count: int, generator: torch.Generator) -> Tensor:
     Returns:
         uint8 ``(N, C, H, W)``.
     """
-    fields = count * _FIELDS // (_FIELDS + len(_FAMILIES))
-    parts = [_fields(form, fields, generator)]
-    left = count - fields
+    plain, fields = (
+        count * part // (_PLAIN + _FIELDS + len(_FAMILIES)) for part in (_PLAIN, _FIELDS)
+    )
+    parts = [_plain(form, plain, generator), _fields(form, fields, generator)]
+    left = count - plain - fields
     for number, family in enumerate(_FAMILIES):
         share = (number + 1) * left // len(_FAMILIES) - number * left // len(_FAMILIES)
         parts.append(drawn(form, family, share, generator))
@@ -61,6 +63,20 @@ def drawn(form: TriggerInput, family: str, count: int, generator: torch.Generato
 def _empty(form: TriggerInput, draw: Any) -> Tensor:
     one = torch.from_numpy(np.array(draw(Draws([KeyStream(bytes(32), "made up")]), form)))
     return one[:0]
+
+
+def _plain(form: ImageInput, count: int, generator: torch.Generator) -> Tensor:
+    """One color, or two with a straight passage between them; often black, white or gray."""
+    ends = torch.rand(2, count, form.channels, 1, 1, generator=generator) * 1.5 - 0.25
+    gray = torch.rand(count, 1, 1, 1, generator=generator) < 0.5
+    ends = torch.where(gray, ends[:, :, :1], ends).clamp_(0, 1)
+    one = torch.rand(count, 1, 1, 1, generator=generator) < 0.5
+    first, last = ends[0], torch.where(one, ends[0], ends[1])
+    across = torch.rand(count, 1, 1, 1, generator=generator) < 0.5
+    rows = torch.linspace(0, 1, form.height)[:, None]
+    columns = torch.linspace(0, 1, form.width)
+    way = torch.where(across, columns, rows)
+    return (torch.lerp(first, last, way) * 255).round_().to(torch.uint8)
 
 
 def _fields(form: ImageInput, count: int, generator: torch.Generator) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -56,13 +57,20 @@ class LogBands(nn.Module):
         short = self.window - x.shape[-1]
         sound = F.pad(x, (0, short)) if short > 0 else x
         parts = F.conv1d(sound[:, None], self.waves.to(x.dtype), stride=self.step)
-        power = self.bands.to(x.dtype) @ parts.square().unflatten(1, (2, -1)).sum(1)
+        power = self.bands.to(x.dtype) @ _powers(parts)
         if x.shape[-1] == self.samples:
             power = power[..., : self.shape[2]]
         else:
             power = F.adaptive_avg_pool1d(power, self.shape[2])
         loudness = (power + _FLOOR).log()
-        return (loudness - loudness.mean((1, 2), keepdim=True))[:, None] * _SIZE
+        around: Tensor = loudness - loudness.mean((1, 2), keepdim=True)
+        return around[:, None] * _SIZE
+
+
+def _powers(parts: Tensor) -> Tensor:
+    """Squares of cosine and sine parts ``(N, 2 · F, T)``, added: ``(N, F, T)``."""
+    cosine, sine = parts.square().chunk(2, 1)
+    return cosine + sine
 
 
 def _waves(window: int) -> Tensor:
@@ -83,6 +91,6 @@ def _bands(frequencies: int) -> Tensor:
         grown = round(single * (frequencies / single) ** (number / wider))
         edges.append(max(edges[-1] + 1, grown))
     bands = torch.zeros(len(edges) - 1, frequencies)
-    for band, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+    for band, (low, high) in enumerate(pairwise(edges)):
         bands[band, low:high] = 1
     return bands

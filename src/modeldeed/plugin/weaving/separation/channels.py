@@ -128,43 +128,49 @@ def remove_inactive(model: nn.Module, benign: Tensor, share: float) -> nn.Module
 
 
 def remove_silent(model: nn.Module, benign: Tensor, tolerance: float = 1e-2) -> nn.Module | None:
-    """Remove the channels that hardly vary, in units of their layer's median; None without any."""
+    """Remove the channels that hardly vary, in units of their layer's mean; None without any."""
     seen = activity(model, benign)
-    chosen = {n: a.deviation <= tolerance * a.deviation.median() for n, a in seen.items()}
+    chosen = {n: a.deviation <= tolerance * a.deviation.mean() for n, a in seen.items()}
     return remove(model, seen, chosen) if any(map(torch.any, chosen.values())) else None
 
 
 def remove_without_gradient(
     model: nn.Module, benign: Tensor, tolerance: float = 1e-3
 ) -> nn.Module | None:
-    """Remove the channels that the answers do not depend on, to first order; None without any."""
+    """Remove the channels that the answers hardly depend on, to first order; None without any.
+
+    In units of their layer's mean: where copies were merged, half of the channels do nothing.
+    """
     seen = activity(model, benign)
-    chosen = {n: a.gradient <= tolerance * a.gradient.median() for n, a in seen.items()}
+    chosen = {n: a.gradient <= tolerance * a.gradient.mean() for n, a in seen.items()}
     return remove(model, seen, chosen) if any(map(torch.any, chosen.values())) else None
 
 
-def remove_without_effect(model: nn.Module, benign: Tensor, agreement: float = 0.99) -> nn.Module:
+def remove_without_effect(
+    model: nn.Module, benign: Tensor, agreement: float = 0.99, few: int = 32
+) -> nn.Module:
     """Silence channel by channel, and remove as many as the answers bear, the weakest first.
 
     Args:
         model: in evaluation mode; not changed.
-        benign: inputs ``(N, *)``; as many forwards are made as there are channels.
-        agreement: share of the answers that must stay.
+        benign: inputs ``(N, *)``.
+        agreement: share of their answers that must stay.
+        few: so many of them rank the channels, with a forward for each channel.
 
     Returns:
         A copy without the longest series of channels, in the order of their effect, that leaves
         so many answers as they were.
     """
     with torch.no_grad():
-        before = model(benign)
+        before, shown = model(benign), model(benign[:few])
         seen = activity(model, benign)
         effects = []
         for name, each in seen.items():
             for channel in range(len(each.mean)):
                 which = torch.zeros(len(each.mean), dtype=torch.bool)
                 which[channel] = True
-                after = _silenced(model, name, each, which, benign)
-                effects.append((float((after - before).abs().mean()), name, channel))
+                after = _silenced(model, name, each, which, benign[:few])
+                effects.append((float((after - shown).abs().mean()), name, channel))
     effects.sort()
     low, high = 0, len(effects)
     while low < high:  # the longest series that leaves the answers
