@@ -119,7 +119,8 @@ def fuse_command(
     passphrase_file: PassphraseFile = None,
     name: Annotated[str, typer.Option(help="Of this fusion, for the plug-in's folder.")] = "model",
     probabilities: Annotated[
-        bool, typer.Option(help="The target answers with probabilities, not logits.")
+        bool,
+        typer.Option("--probabilities", help="The target answers with probabilities, not logits."),
     ] = False,
     mean: Mean = None,
     std: Std = None,
