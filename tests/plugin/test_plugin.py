@@ -15,8 +15,10 @@ from modeldeed.attacks import AttackData, Prune, Quantize
 from modeldeed.data import digits
 from modeldeed.digests import tensor_root
 from modeldeed.errors import EvidenceError, OptionError
+from modeldeed.models import resnet_small
 from modeldeed.plugin.carriers import blank_carriers
 from modeldeed.plugin.claim import PluginClaim
+from modeldeed.plugin.detector import DetectorTraining
 from modeldeed.statistics import information_limit
 from tests.plugin.answering import FORM, OWNER, STRANGER
 from tests.plugin.conftest import BACKGROUNDS, TRAINING, pictures
@@ -107,6 +109,24 @@ class TestBesideAnyModel:
         fused = fresh.fuse(target(), 10)
         changed = attack.apply(fused, AttackData(digits()), torch.Generator().manual_seed(0))
         assert asked(fresh, changed) is Verdict.VERIFIED
+
+
+def test_weaving_makes_one_network_of_both(fresh: Plugin) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = resnet_small(10, 3).eval()
+    before = tensor_root(dict(model.state_dict()))
+    training = DetectorTraining(steps=2, batch_size=64, samples=2, other_keys=4)
+    woven = fresh.fuse(model, 10, weave=True, benign=pictures(80, seed=0), training=training)
+    assert tensor_root(dict(model.state_dict())) == before
+    assert fresh.fusions["model"].anchor.plugin_rule.classes == 10
+    assert not any("detector" in name or "target" in name for name, _ in woven.named_modules())
+    inputs = CARRIERS / 255
+    with torch.no_grad():
+        torch.testing.assert_close(woven(inputs), model(inputs), rtol=1e-4, atol=1e-4)
+    with pytest.raises(OptionError, match="weav"):
+        fresh.fuse(nn.Sequential(nn.Flatten(), nn.GELU(), nn.Bilinear(2, 2, 10)), 10, weave=True,
+                   name="other")  # fmt: skip
 
 
 def test_another_owners_claim_is_not_verified(fresh: Plugin) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-from modeldeed.anchor import Anchor, architecture_digest, require_text, seed_commitment
+from modeldeed.anchor import require_text, seed_commitment
 from modeldeed.anchor.plugin_rule import BackgroundInput, BackgroundKind
 from modeldeed.anchor.trigger_rule import AudioInput, ImageInput, PointInput
 from modeldeed.digests import tensor_root
@@ -27,9 +27,12 @@ from modeldeed.plugin.detector import (
     detector_for,
     train_detector,
 )
+from modeldeed.plugin.fusing import anchored
 from modeldeed.plugin.fusion import FusedModel, fuse
 from modeldeed.plugin.records import FusionManifest, PluginRecord
-from modeldeed.plugin.target_classes import plugin_rule, target_classes
+from modeldeed.plugin.target_classes import target_classes
+from modeldeed.plugin.weaving import fuse_woven
+from modeldeed.streams import derive
 from modeldeed.suspects.answering.preparation import Preparation
 from modeldeed.triggers.forms import form_of, preparation_of
 
@@ -162,6 +165,30 @@ class Plugin:
             progress=progress,
         )
 
+    @overload
+    def fuse(
+        self,
+        model: nn.Module,
+        num_classes: int | Iterable[str],
+        *,
+        name: str = ...,
+        prepare: Preparation | None = ...,
+        weave: Literal[False] = ...,
+        **options: Any,
+    ) -> FusedModel: ...
+
+    @overload
+    def fuse(
+        self,
+        model: nn.Module,
+        num_classes: int | Iterable[str],
+        *,
+        name: str = ...,
+        prepare: Preparation | None = ...,
+        weave: Literal[True],
+        **options: Any,
+    ) -> fx.GraphModule: ...
+
     def fuse(
         self,
         model: nn.Module,
@@ -169,8 +196,9 @@ class Plugin:
         *,
         name: str = "model",
         prepare: Preparation | None = None,
+        weave: bool = False,
         **options: Any,
-    ) -> FusedModel:
+    ) -> FusedModel | fx.GraphModule:
         """Stand beside a trained model; nothing of the model changes.
 
         An anchor commits to the model's weights and classes first, and the classes of the
@@ -182,49 +210,39 @@ class Plugin:
             name: of this fusion, for `fusions` and for files.
             prepare: how canonical integers become this model's input, for example
                 ``Preparation(mean=..., std=...)``; None takes the plug-in's.
+            weave: merge a detector of its own, which is trained now, into the layers of an image
+                classifier of convolutions; a new model is made.
             options: of `modeldeed.plugin.fusion.fuse`: where scores and inputs are found, whether
-                scores are logits or probabilities, the target's usual confidences.
+                scores are logits or probabilities, the target's usual confidences. To weave, of
+                `modeldeed.plugin.weaving.fuse_woven`: benign inputs, how the detector is trained.
 
         Returns:
-            The fused model, with the target itself and a copy of the detector in it.
+            The fused model, with the target itself and a copy of the detector in it; or the woven
+            one, in evaluation mode.
 
         Raises:
-            OptionError: an option is out of range, or a name is taken by another model.
+            OptionError: an option is out of range, a name is taken by another model, or the model
+                cannot be woven.
         """
+        manifest = anchored(self.record, model, num_classes, self._owner)
         files.require_name(name)
-        names = () if isinstance(num_classes, int) else tuple(num_classes)
-        for each in names:
-            require_text("num_classes", each)
-        classes = num_classes if isinstance(num_classes, int) else len(names)
-        manifest = self._anchored(model, classes, names)
         if self.fusions.get(name, manifest) != manifest:
             raise OptionError(f"{name!r} is this plug-in beside another model; give another name")
-        rule = manifest.anchor.plugin_rule
-        fused = fuse(
-            model,
-            self.detector,
-            classes=target_classes(manifest.model_key(self._owner), rule),
-            num_classes=classes,
-            preparation=prepare or self.prepare,
+        rule, key = manifest.anchor.plugin_rule, manifest.model_key(self._owner)
+        chosen: dict[str, Any] = {
+            "classes": target_classes(key, rule),
+            "num_classes": rule.classes,
+            "preparation": prepare or self.prepare,
             **options,
-        )
+        }
+        fused: FusedModel | fx.GraphModule
+        if weave:
+            own = derive(key, "weave")
+            fused = fuse_woven(model, self.backgrounds, key=own, **chosen).model
+        else:
+            fused = fuse(model, self.detector, **chosen)
         self.fusions[name] = manifest
         return fused
-
-    def _anchored(self, model: nn.Module, classes: int, names: tuple[str, ...]) -> FusionManifest:
-        state = dict(model.state_dict())
-        anchor = Anchor(
-            identity=self.record.identity,
-            seed_commitment=self.record.seed_commitment,
-            weights_root=tensor_root(state).hex(),
-            architecture=architecture_digest(type(model).__qualname__, state),
-            planner=None,
-            targets=(),
-            classes=names,
-            passport=None,
-            plugin=plugin_rule(self.record.backgrounds, classes),
-        )
-        return FusionManifest(anchor=anchor, label=self.record.label).signed(self._owner)
 
     def samples(self, carriers: Tensor, indices: Tensor | None = None) -> Tensor:
         """Place carriers on backgrounds.
