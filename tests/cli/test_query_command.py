@@ -166,7 +166,7 @@ def test_comparison_models_and_a_plot(run: Run, folder: Path) -> None:
         ([], 2, "--suspect"),
         (["--suspect", "marked.onnx", "--transcript", "x"], 2, "--suspect"),
         (["--suspect", "marked.onnx", "--batch", "7"], 2, "batches 0 … 1"),
-        (["--suspect", "marked.onnx", "--count", "1000"], 2, "64 triggers"),
+        (["--suspect", "marked.onnx", "--count", "1000"], 2, "64 questions"),
         (["--suspect", "marked.onnx", "--mean", "a,b", "--std", "1"], 2, "--mean"),
         (["--suspect", "nowhere.onnx"], 5, "nowhere.onnx"),
         (["--suspect", "marked.safetensors"], 5, "weights alone"),
