@@ -11,6 +11,7 @@ from modeldeed.errors import DataError
 
 _IMAGE_AXES = 4
 _POINT_AXES = 3
+_SOUND_AXES = 2
 _COORDINATES = 3
 
 
@@ -20,8 +21,8 @@ class Dataset:
 
     Args:
         name: what the set is called, for reports.
-        x_train: training inputs, float32: images ``(N, C, H, W)`` in [0, 1], or point clouds
-            ``(N, P, 3)``.
+        x_train: training inputs, float32: images ``(N, C, H, W)`` in [0, 1], point clouds
+            ``(N, P, 3)``, or sound ``(N, L)``.
         y_train: training labels, int64, ``(N,)``, each below the number of classes.
         x_test: test inputs, as ``x_train``.
         y_test: test labels, as ``y_train``.
@@ -71,7 +72,7 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input: ``(C, H, W)`` for images, ``(P, 3)`` for point clouds."""
+        """Shape of one input: ``(C, H, W)`` for images, ``(P, 3)`` for point clouds, ``(L,)``."""
         return tuple(self.x_train.shape[1:])
 
     @property
@@ -125,14 +126,15 @@ class Dataset:
         clouds: each is centered on its mean and scaled into the unit sphere.
 
         Returns:
-            The normalized data set; images that were normalized before are returned as they are.
+            The normalized data set; sound, and images that were normalized before, are returned as
+            they are.
 
         Raises:
             DataError: an image channel is constant over the training part, so that it has no scale.
         """
         if self.x_train.ndim == _POINT_AXES:
             return replace(self, x_train=unit_sphere(self.x_train), x_test=unit_sphere(self.x_test))
-        if self.mean:
+        if self.mean or self.x_train.ndim == _SOUND_AXES:
             return self
         variance, mean = torch.var_mean(self.x_train, dim=(0, 2, 3), correction=0)
         std = variance.sqrt()
@@ -189,17 +191,18 @@ def _take_turns(labels: Tensor, num_classes: int) -> Tensor:
 
 def _check_inputs(where: str, x: Tensor, *, in_unit_range: bool) -> None:
     points = x.ndim == _POINT_AXES and x.shape[-1] == _COORDINATES
-    if x.dtype != torch.float32 or not (points or x.ndim == _IMAGE_AXES):
+    images = x.ndim == _IMAGE_AXES
+    if x.dtype != torch.float32 or not (points or images or x.ndim == _SOUND_AXES):
         raise DataError(
             f"{where}: got {x.dtype} of shape {tuple(x.shape)}; expected float32, images "
-            "(N, C, H, W) or point clouds (N, P, 3)"
+            "(N, C, H, W), point clouds (N, P, 3) or sound (N, L)"
         )
     if x.numel() == 0:
         raise DataError(f"{where}: empty, shape {tuple(x.shape)}; at least one sample is needed")
     low, high = (float(value) for value in torch.aminmax(x))
     if not (abs(low) < torch.inf and abs(high) < torch.inf):
         raise DataError(f"{where}: has values that are not finite; remove the broken samples")
-    if not points and in_unit_range and (low < 0 or high > 1):
+    if images and in_unit_range and (low < 0 or high > 1):
         raise DataError(
             f"{where}: values run from {low:g} to {high:g}; scale images to [0, 1] (from bytes: "
             "divide by 255)"
