@@ -15,7 +15,7 @@ from modeldeed.plugin.detector.pools import Workshop
 
 __all__ = ["calibrated", "scores"]
 
-_LOWEST, _HIGHEST = 0.5, 0.995
+_LOWEST, _HIGHEST = 0.3, 0.995
 _MARGINS = 0.25, 1.0  # of log-odds
 _KEPT = 0.99  # of the samples on the owner's backgrounds
 _CHANGED = 8_000  # benign views, each changed anew
@@ -50,7 +50,7 @@ def calibrated(
         training: rates, and the number of keys.
 
     Returns:
-        A probability on 0.5 … 0.995.
+        A probability on 0.3 … 0.995.
     """
     others = workshop.others(benign, "calibration", max(1, training.other_keys // 2))
     strange = [workshop.distorted(placed, 0.3) for placed in others]

@@ -28,8 +28,8 @@ class Sounds:
         form: of one sound.
     """
 
-    distorted_share = 0.5
-    changes = Changes(columns=True, shift=0.06, gain=0.15, noise=0.3)
+    distorted_share = 0.35
+    changes = Changes(columns=True, shift=0.02, gain=0.15, noise=0.3)
 
     def __init__(self, form: AudioInput) -> None:
         self.form = form

@@ -13,7 +13,7 @@ from modeldeed.anchor.trigger_rule import AudioInput
 
 __all__ = ["LogBands"]
 
-_BANDS, _FRAMES = 32, 32
+_BANDS, _FRAMES = 32, 16
 _LONGEST, _SHORTEST = 256, 32  # samples of a frame
 _FLOOR = 1e-7  # power, as of a rounding to 12 bits
 _SIZE = 0.4
@@ -35,7 +35,7 @@ class LogBands(nn.Module):
     Example:
         >>> reduction = LogBands(AudioInput(samples=8000))
         >>> reduction(torch.zeros(2, 8000)).shape
-        torch.Size([2, 1, 32, 32])
+        torch.Size([2, 1, 32, 16])
     """
 
     waves: Tensor
