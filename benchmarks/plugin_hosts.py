@@ -175,6 +175,13 @@ PLUG_HOSTS: dict[str, tuple[PlugHost, ...]] = {
             augment="images",
         ),
         PlugHost(
+            data="cifar10",
+            kind="generated",
+            targets=(Target(network="resnet18w16", recipe=_SGD, train=4_000),),
+            training=_DETECTOR,
+            augment="images",
+        ),
+        PlugHost(
             data="imagenette",
             targets=(Target(network="resnet18w16-imagenet", recipe=replace(_SGD, epochs=8)),),
             training=_DETECTOR,
