@@ -25,6 +25,7 @@ from modeldeed.anchor import (
 from modeldeed.digests import joined
 from modeldeed.errors import EvidenceError, OptionError
 from modeldeed.owner import Owner
+from modeldeed.timestamping.authority import Authority
 
 TARGET: dict[str, Any] = {
     "norm": "norm1",
@@ -98,9 +99,14 @@ def test_golden_digest_and_key(owner: Owner) -> None:
     assert anchor.model_key(owner.seed("model")).hex() == GOLDEN_KEY
 
 
-@pytest.mark.parametrize("token", [b"", b"signed time"])
-def test_the_model_key_is_the_documented_derivation(owner: Owner, token: bytes) -> None:
-    anchor, seed = made(owner), owner.seed("model")
+AUTHORITY = Authority(name="Example TSA", policy="1.2.3.4.1", root="7" * 64)
+
+
+@pytest.mark.parametrize(("token", "authority"), [(b"", None), (b"signed time", AUTHORITY)])
+def test_the_model_key_is_the_documented_derivation(
+    owner: Owner, token: bytes, authority: Authority | None
+) -> None:
+    anchor, seed = made(owner, authority=authority), owner.seed("model")
     salt = hashlib.sha256(joined(anchor.canonical()) + token).digest()
     assert anchor.model_key(seed, token) == slow_hkdf(seed, salt, b"smodel-key")
 
@@ -182,8 +188,33 @@ def test_two_class_names_are_never_taken_for_one(one: str, other: str) -> None:
 
 
 def test_a_token_gives_another_key(owner: Owner) -> None:
-    anchor, seed = made(owner), owner.seed("model")
-    assert len({anchor.model_key(seed, t) for t in (b"", b"t", b"u", b"tt")}) == 4
+    anchor, seed = made(owner, authority=AUTHORITY), owner.seed("model")
+    keys = {anchor.model_key(seed, token) for token in (b"t", b"u", b"tt")}
+    assert len(keys | {made(owner).model_key(seed)}) == 4
+
+
+def test_without_its_token_an_anchor_has_no_key(owner: Owner) -> None:
+    """Else whoever likes the unanchored key better could leave the token away."""
+    with pytest.raises(EvidenceError, match="not anchored yet"):
+        made(owner, authority=AUTHORITY).model_key(owner.seed("model"))
+
+
+def test_without_an_authority_no_token_counts(owner: Owner) -> None:
+    """Else a token of anybody would be one more free choice of key."""
+    with pytest.raises(EvidenceError, match="names no authority"):
+        made(owner).model_key(owner.seed("model"), b"signed time")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"policy": "1.02"}, {"policy": "3.1"}, {"root": "A" * 64}, {"name": ""}, {"url": "https://a"}],
+    ids=str,
+)
+def test_malformed_authorities_are_refused(owner: Owner, change: dict[str, str]) -> None:
+    fields = json.loads(made(owner, authority=AUTHORITY).canonical())
+    fields["authority"].update(change)
+    with pytest.raises(ValidationError, match=next(iter(change))):
+        Anchor.model_validate_json(json.dumps(fields))
 
 
 # --- seeds ---

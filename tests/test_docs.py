@@ -28,6 +28,7 @@ from modeldeed.anchor.trigger_rule import (
     TokenInput,
     TriggerRule,
 )
+from modeldeed.anchoring.record import AnchorRecord
 from modeldeed.cli import app
 from modeldeed.cli.exit_codes import ExitCode, code_of, code_of_verdict
 from modeldeed.passport.evidence.manifest import Manifest
@@ -47,6 +48,7 @@ from modeldeed.results import (
 )
 from modeldeed.statistics import Budget, information_limit, required_matches, stopping
 from modeldeed.suspects.answering import Answered, TranscriptHeader
+from modeldeed.timestamping import Authority
 from modeldeed.triggers.manifest import TriggerManifest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -360,7 +362,7 @@ def test_every_field_of_the_evidence_is_in_the_format() -> None:
     text = read("docs/evidence-format.md")
     models = (Anchor, Target, PassportRule, Manifest, secretfile._File, TriggerRule)
     models += (ImageInput, PointInput, AudioInput, TokenInput, TriggerManifest)
-    models += (TranscriptHeader, Answered)
+    models += (TranscriptHeader, Answered, AnchorRecord, Authority)
     models += (PluginRule, BackgroundRule, PluginRecord, FusionManifest, DetectorConfig)
     for model in models:
         for name, field in model.model_fields.items():

@@ -12,6 +12,8 @@ import modeldeed
 from modeldeed.errors import MissingExtraError
 
 PUBLIC = [
+    "Anchoring",
+    "Deed",
     "EmbedReport",
     "JudgeData",
     "ModelDeedError",

@@ -9,6 +9,8 @@ Three calls for the common case::
 """
 
 from modeldeed._version import __version__
+from modeldeed.anchoring.anchoring import Anchoring
+from modeldeed.deed import Deed
 from modeldeed.errors import ModelDeedError
 from modeldeed.owner import Owner
 from modeldeed.passport import EmbedReport, JudgeData, Passport, TrainingRule, register_norm
@@ -21,6 +23,8 @@ from modeldeed.triggers.trigger_set import TriggerSet
 from modeldeed.verification import verify
 
 __all__ = [
+    "Anchoring",
+    "Deed",
     "EmbedReport",
     "JudgeData",
     "ModelDeedError",

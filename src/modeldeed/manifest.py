@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import base64
 from abc import ABC, abstractmethod
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, ValidationError
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from typing_extensions import Self
 
 from modeldeed.anchor import MAX_TEXT, Anchor
+from modeldeed.anchor.tokens import signed_time_of
+from modeldeed.claimant import Claimant
 from modeldeed.digests import canonical_json
 from modeldeed.errors import EvidenceError
 from modeldeed.evidence_model import EvidenceModel
@@ -24,6 +32,7 @@ from modeldeed.strict_json import strict_json
 __all__ = ["MAX_BYTES", "SignedManifest", "SignedRecord"]
 
 MAX_BYTES = 16 * 2**20
+MAX_TOKEN = 2**17  # characters; more than 64 KiB in base64
 
 
 class SignedRecord(EvidenceModel, ABC):
@@ -109,31 +118,106 @@ class SignedManifest(SignedRecord):
     Attributes:
         anchor: what was fixed before marking.
         label: the owner's name for the model; selects the seed.
+        token: the timestamp token over the anchor's bytes, DER in base64; None when unanchored.
         signature: as of `SignedRecord`.
     """
 
     anchor: Anchor
     label: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+    token: Annotated[str, Field(min_length=1, max_length=MAX_TOKEN)] | None = None
+
+    @model_validator(mode="after")
+    def _check_token(self) -> Self:
+        # Whether somebody's authority signed it is for him who trusts it to say; that it is about
+        # this anchor and policy is there for everybody to see.
+        try:
+            self.signed_time()
+        except EvidenceError as error:
+            raise ValueError(str(error)) from error
+        return self
 
     def owner_identity(self) -> Identity:
         """The identity in the anchor."""
         return self.anchor.owner_identity()
 
-    def model_key(self, owner: Owner) -> bytes:
-        """The model key under an owner's secret.
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Unanchored evidence is written, and signed, as if there were no such field.
+        fields: dict[str, Any] = handler(self)
+        if self.token is None:
+            fields.pop("token", None)
+        return fields
+
+    def token_bytes(self) -> bytes | None:
+        """The token, DER; None without one.
 
         Raises:
-            EvidenceError: the owner is another one, or the label's seed is not the committed one.
+            EvidenceError: it is not canonical base64.
         """
-        own, others = self.anchor.owner_identity(), owner.identity
-        if others != own:
+        if self.token is None:
+            return None
+        try:
+            token = base64.b64decode(self.token, validate=True)
+        except ValueError as error:
+            raise EvidenceError(f"the token of the {self.mark} is not base64") from error
+        if base64.b64encode(token).decode() != self.token:
+            raise EvidenceError(f"the token of the {self.mark} is not canonical base64")
+        return token
+
+    def signed_time(self) -> bytes:
+        """τ: the signed content of the token, empty without one; it enters the model key.
+
+        Raises:
+            EvidenceError: the token is malformed, or about another anchor or policy; or the
+                anchor names no authority.
+        """
+        token = self.token_bytes()
+        return b"" if token is None else signed_time_of(token, self.anchor)
+
+    def with_token(self, token: bytes | None) -> Self:
+        """A copy with a token over its anchor, not signed yet.
+
+        Raises:
+            EvidenceError: as of `signed_time`.
+        """
+        text = None if token is None else base64.b64encode(token).decode()
+        made = self.model_copy(update={"token": text, "signature": ""})
+        made.signed_time()
+        return made
+
+    def require_authentic(self) -> None:
+        """Check the signature by the identity it names, and what the token is about.
+
+        Raises:
+            EvidenceError: one of them does not fit.
+        """
+        super().require_authentic()
+        self.signed_time()
+
+    def owned_by(self, claimant: Claimant) -> bool:
+        """Tell whether a claimant's identity is the one in the anchor."""
+        return claimant.identity == self.anchor.owner_identity()
+
+    def model_key(self, claimant: Claimant) -> bytes:
+        """The model key under an owner's secret, or under an opened seed.
+
+        Raises:
+            EvidenceError: the claimant is another one, the label's seed is not the committed one,
+                or the anchor names an authority and there is no token yet.
+        """
+        if not self.owned_by(claimant):
+            own, others = self.anchor.owner_identity(), claimant.identity
             raise EvidenceError(
                 f"this {self.mark} belongs to identity {own.fingerprint[:16]}"
                 f", the key to {others.fingerprint[:16]}"
             )
-        return self.anchor.model_key(owner.seed(self.label))
+        return self.anchor.model_key(claimant.seed(self.label), self.signed_time())
 
-    def wrong_key(self, owner: Owner) -> bytes:
-        """The model key another owner would have had for the same model and rules."""
-        seed = owner.seed(self.label)
-        return self.anchor.claimed_by(owner.identity, seed).model_key(seed)
+    def wrong_key(self, claimant: Claimant) -> bytes:
+        """The model key another owner would have had for the same model, rules and token."""
+        seed = claimant.seed(self.label)
+        return self.anchor.claimed_by(claimant.identity, seed).model_key(seed, self.signed_time())
+
+    def claimed_key(self, claimant: Claimant) -> bytes:
+        """`model_key` if the manifest is the claimant's, else `wrong_key`."""
+        return (self.model_key if self.owned_by(claimant) else self.wrong_key)(claimant)

@@ -1,7 +1,7 @@
 """Results: what a verification found, frozen, with a published JSON schema.
 
-`Report.model_json_schema()` is the schema that ``modeldeed verify --json`` follows; reports read
-back with `Report.model_validate_json`.
+`Report.model_json_schema()` is the schema of ``modeldeed verify --json``; reports are read back by
+`Report.model_validate_json`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from enum import Enum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from modeldeed.errors import OptionError
 
 __all__ = [
+    "AnchorTime",
     "AnswerEvidence",
     "BatchAnswers",
     "BranchEvidence",
@@ -229,6 +230,20 @@ class AnswerEvidence(_Result):
     nulls: tuple[NullAnswers, ...] = ()
 
 
+class AnchorTime(_Result):
+    """When an anchor was signed: from ``earliest`` to ``latest``, by whom the judge trusts.
+
+    Attributes:
+        authority: its name, in the judge's own words; ``policy`` and ``root`` tell which it is.
+    """
+
+    authority: str
+    policy: str
+    root: str
+    earliest: AwareDatetime
+    latest: AwareDatetime
+
+
 class Report(_Result):
     """What one claim's verification found.
 
@@ -237,9 +252,10 @@ class Report(_Result):
         reason: why, in one sentence.
         identity: fingerprint of the claimant's identity.
         anchored: whether a timestamped anchor lowers the price of grinding.
+        anchor_time: when it was signed, and by whom; None where it is not anchored.
         suspect: what was examined, as the caller named it.
-        suspect_digest: SHA-256 of the file, or Merkle root of tensors held in memory; of a suspect
-            that was asked: SHA-256 of what says which it is and how it is asked.
+        suspect_digest: SHA-256 of the file, or Merkle root of tensors in memory; of a suspect that
+            was asked: SHA-256 of what says which it is and how.
         anchor_digest: SHA-256 of the canonical anchor.
         signature: L1; None where answers were examined.
         branch: L2, when model code and data were given.
@@ -253,6 +269,7 @@ class Report(_Result):
     reason: str
     identity: str
     anchored: bool
+    anchor_time: AnchorTime | None = None
     suspect: str
     suspect_digest: str
     anchor_digest: str
@@ -268,6 +285,8 @@ class Report(_Result):
             raise ValueError("a report is about weights or about answers: L1 or L3, not both")
         if self.branch is not None and self.signature is None:
             raise ValueError("L2 stands beside L1")
+        if self.anchored != (self.anchor_time is not None):
+            raise ValueError("a claim is anchored where its anchor has a time, and only there")
         return self
 
     def require_signature(self) -> SignatureEvidence:

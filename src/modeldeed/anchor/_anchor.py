@@ -16,6 +16,7 @@ from modeldeed.errors import EvidenceError
 from modeldeed.evidence_model import ClassName, EvidenceModel, Hex32, Name
 from modeldeed.identity import Identity
 from modeldeed.streams import derive
+from modeldeed.timestamping.authority import Authority
 
 __all__ = ["Anchor"]
 
@@ -38,7 +39,7 @@ class Anchor(EvidenceModel):
         triggers: rule of the trigger set; None without one.
         plugin: rule of the plug-in; None without one.
         message: size of and commitment to a message in the bits; None without one.
-        authority: timestamp authority and policy whose token counts; None when unanchored.
+        authority: the authority and policy whose timestamp token counts; None when unanchored.
     """
 
     format: Literal["modeldeed-anchor/v1"] = "modeldeed-anchor/v1"
@@ -54,7 +55,7 @@ class Anchor(EvidenceModel):
     triggers: TriggerRule | None = None
     plugin: PluginRule | None = None
     message: MessageRule | None = None
-    authority: None = None
+    authority: Authority | None = None
 
     @model_validator(mode="after")
     def _check_targets(self) -> Anchor:
@@ -147,14 +148,23 @@ class Anchor(EvidenceModel):
 
         Args:
             seed: the model's 32-byte seed; it must open the commitment.
-            token: the signed timestamp over the anchor; empty when unanchored.
+            token: τ, the signed content of the timestamp over the anchor, never the whole token,
+                whose other bytes anybody can change; empty when unanchored.
 
         Returns:
-            32 bytes: HKDF(seed, salt = SHA-256(len(A) ‖ A ‖ token)), the length in 8 bytes.
+            32 bytes: HKDF(seed, salt = SHA-256(len(A) ‖ A ‖ τ)), the length in 8 bytes.
 
         Raises:
-            EvidenceError: the seed is another one than was committed to.
+            EvidenceError: the seed is another one than was committed to; the anchor names an
+                authority and there is no token; or there is one and it names none.
         """
+        if self.authority is not None and not token:
+            raise EvidenceError(
+                f"not anchored yet: the key follows from a token of {self.authority.name} over "
+                "this anchor; send the request, and accept what the authority answers"
+            )
+        if self.authority is None and token:
+            raise EvidenceError("a timestamp token, but this anchor names no authority for one")
         if not self.opens(seed):
             raise EvidenceError(
                 "the key's seed is not the one this passport's anchor commits to: the passport "

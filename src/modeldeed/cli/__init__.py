@@ -14,6 +14,8 @@ from typing import Annotated, Protocol, runtime_checkable
 import typer
 
 from modeldeed._version import __version__
+from modeldeed.cli.anchor import anchor_app
+from modeldeed.cli.deed import deed_app
 from modeldeed.cli.demo import demo
 from modeldeed.cli.exit_codes import ExitCode, code_of
 from modeldeed.cli.keys import keygen, owner_app
@@ -35,6 +37,8 @@ app = typer.Typer(
 )
 for command in (demo, keygen, plan, query, read, verify):
     app.command()(command)
+app.add_typer(anchor_app, name="anchor")
+app.add_typer(deed_app, name="deed")
 app.add_typer(owner_app, name="owner")
 app.add_typer(plug_app, name="plug")
 

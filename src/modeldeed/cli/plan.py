@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from modeldeed.cli.options import Json, built, built_model, errors
-from modeldeed.errors import OptionError
+from modeldeed.cli.examples import Example, InputShape, example_of
+from modeldeed.cli.options import Json, built_model, errors
 from modeldeed.passport import Passport, Plan
 from modeldeed.passport.host.plan import PlannedNorm
 
@@ -22,13 +21,8 @@ _PIPE_WIDTH = 160
 
 def plan(
     model: Annotated[str, typer.Argument(help="module:function that returns the model.")],
-    input_shape: Annotated[
-        str | None, typer.Option(help="Shape of an example batch, such as 2,3,32,32.")
-    ] = None,
-    example: Annotated[
-        str | None,
-        typer.Option(help="module:function that returns an example batch, for other inputs."),
-    ] = None,
+    input_shape: InputShape = None,
+    example: Example = None,
     targets: Annotated[
         list[str] | None, typer.Option(help="Only these norms (name or glob); repeat for more.")
     ] = None,
@@ -40,7 +34,7 @@ def plan(
     """Show which normalization layers would carry a passport, and why the others would not."""
     found = Passport.plan(
         built_model(model, "MODEL"),
-        example=_example(input_shape, example),
+        example=example_of(input_shape, example),
         targets=targets or None,
         exclude=exclude or None,
     )
@@ -49,20 +43,6 @@ def plan(
     else:
         _print(found)
     found.require_usable()
-
-
-def _example(shape: str | None, function: str | None) -> Any:
-    if (shape is None) == (function is None):
-        raise OptionError("give one of --input-shape and --example")
-    if function is not None:
-        return built(function, "--example")
-    try:
-        sizes = [int(size) for size in (shape or "").split(",")]
-        return torch.zeros(sizes)
-    except (ValueError, RuntimeError) as error:
-        raise OptionError(
-            f"--input-shape: {shape!r} is not a list of sizes such as 2,3,32,32"
-        ) from error
 
 
 def _as_json(found: Plan) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from modeldeed.querying.query import rejudge
 from modeldeed.results import Report
 from modeldeed.suspects import open_weights
 from modeldeed.suspects.loading import load_weights
+from modeldeed.trust import Trust
 
 __all__ = ["query"]
 
@@ -51,6 +52,9 @@ def query(
         ),
     ] = None,
     passphrase_file: PassphraseFile = None,
+    trust: Annotated[
+        Path | None, typer.Option(help="Your trust file: authorities whose timestamps count.")
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(help="module:function that returns the architecture, for weights."),
@@ -94,16 +98,22 @@ def query(
         raise OptionError("--plugin and --carriers go together")
     owner = open_owner(key, passphrase_file)
     samples = _carriers(carriers, plugin, data_root)
-    claim: dict[str, Any] = {"triggers": triggers, "plugin": plugin, "carriers": samples}
+    believed = None if trust is None else Trust.load(trust)
+    claim: dict[str, Any] = {
+        "triggers": triggers,
+        "plugin": plugin,
+        "carriers": samples,
+        "owner": owner,
+        "trust": believed,
+    }
     if transcript:
-        report = rejudge(transcript, **claim, owner=owner)
+        report = rejudge(transcript, **claim)
     else:
         prepare = preparation(mean, std)
         with _Live() as live:
             report = examine(
                 _built(suspect, model),
                 **claim,
-                owner=owner,
                 batches=tuple(batch or (0,)),
                 count=count,
                 transcripts=transcripts,

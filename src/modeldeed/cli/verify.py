@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from modeldeed import verification
-from modeldeed.cli.options import Json, KeyFile, PassphraseFile, built_model, errors, open_owner
+from modeldeed.cli.options import Json, PassphraseFile, built_model, errors, open_owner
 from modeldeed.cli.reports import TRANSCRIPTS, shown
+from modeldeed.deed.verifying import verify_deed
 from modeldeed.errors import OptionError
 from modeldeed.passport.evidence.private_check import DEFAULT_DECOYS, JudgeData, Progress
 from modeldeed.querying.query import query as examine
 from modeldeed.suspects.answering import is_answering_path
+from modeldeed.trust import Trust
 
 __all__ = ["verify"]
 
 _HARDLY_RIGHT = 0.5
+OptionalKeyFile = Annotated[
+    Path | None, typer.Option("--key", help="The owner's encrypted secret file.")
+]
 
 
 def verify(
@@ -29,9 +34,30 @@ def verify(
             "be asked: an ONNX file, or an endpoint's configuration."
         ),
     ],
-    passport: Annotated[Path, typer.Option(help="Folder of the claimant's passport.")],
-    key: KeyFile,
+    passport: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the claimant's passport; with --deed only where it has trained heads "
+            "or a coloured reading."
+        ),
+    ] = None,
+    key: OptionalKeyFile = None,
     passphrase_file: PassphraseFile = None,
+    deed: Annotated[
+        Path | None, typer.Option(help="Instead of passport and key: the claimant's deed.")
+    ] = None,
+    opening: Annotated[
+        Path | None, typer.Option(help="With --deed: what the owner opened for this suspect.")
+    ] = None,
+    trust: Annotated[
+        Path | None, typer.Option(help="Your trust file: known owners, authorities that count.")
+    ] = None,
+    nonce: Annotated[
+        str | None, typer.Option(help="With --deed: what you drew for this dispute, hexadecimal.")
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="With --deed: the deed's own model.")
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(help="module:function that returns the suspect's architecture (level 2)."),
@@ -63,15 +89,25 @@ def verify(
     """
     if (model is None) != (data is None):
         raise OptionError("--model and --data go together: level 2 needs both")
+    known = None if trust is None else Trust.load(trust)
+    claim: dict[str, Any] = {"trust": known}
+    if deed is None and opening is None:
+        if passport is None or key is None:
+            raise OptionError("give --passport with --key, or --deed with --opening")
+        if nonce is not None or reference is not None:
+            raise OptionError("--nonce and --reference belong to --deed")
+        claim |= {"owner": open_owner(key, passphrase_file)}
+    elif key is not None:
+        raise OptionError("--deed with --opening needs no --key; a judge has none")
+    else:
+        claim |= {"deed": deed, "opening": opening, "nonce": nonce, "reference": reference}
+    if is_answering_path(weights) and model is not None:
+        raise OptionError("--model and --data belong to weights; this suspect is asked")
     if is_answering_path(weights):
-        if model is not None:
-            raise OptionError("--model and --data belong to weights; this suspect is asked")
-        report = examine(
-            weights,
-            triggers=passport,
-            owner=open_owner(key, passphrase_file),
-            transcripts=TRANSCRIPTS,
-        )
+        if deed is None and opening is None:
+            report = examine(weights, triggers=passport, transcripts=TRANSCRIPTS, **claim)
+        else:
+            report = verify_deed(weights, asked=True, transcripts=TRANSCRIPTS, **claim)
         raise typer.Exit(shown(report, json_=json_))
     host, judge_data = None, None
     if model is not None and data is not None:
@@ -80,7 +116,7 @@ def verify(
     report = verification.verify(
         weights,
         passport=passport,
-        owner=open_owner(key, passphrase_file),
+        **claim,
         model=host,
         data=judge_data,
         decoys=decoys,

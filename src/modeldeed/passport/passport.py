@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from modeldeed.errors import HostError
 from modeldeed.owner import Owner
-from modeldeed.passport import triggered
+from modeldeed.passport import issuing, triggered
 from modeldeed.passport.evidence import files
 from modeldeed.passport.evidence.coloured import Factors, seen_weights
 from modeldeed.passport.evidence.manifest import Manifest
@@ -20,8 +20,7 @@ from modeldeed.passport.evidence.reading import load_layers, read_signature
 from modeldeed.passport.evidence.signature import hinge, reachable_margin
 from modeldeed.passport.host.plan import Plan, Selector, make_plan
 from modeldeed.passport.host.reach import as_call
-from modeldeed.passport.host.self_check import require_sound
-from modeldeed.passport.issuing import prepared
+from modeldeed.passport.issuing import DEFAULT_HEAD
 from modeldeed.passport.joint_loss import joint_loss
 from modeldeed.passport.private.branch import PrivateBranch, Readings
 from modeldeed.passport.private.copies import deep_copy, on, refuse_pickling
@@ -36,8 +35,6 @@ from modeldeed.triggers.training import TriggerOptions
 from modeldeed.triggers.trigger_set import TriggerSet
 
 __all__ = ["DEFAULT_HEAD", "Passport"]
-
-DEFAULT_HEAD = "keyed"
 
 
 class Passport:
@@ -130,86 +127,8 @@ class Passport:
         """
         return make_plan(model, example, targets=targets, exclude=exclude)
 
-    @classmethod
-    def issue(
-        cls,
-        model: nn.Module,
-        owner: Owner,
-        *,
-        example: Any,
-        label: str = "model",
-        targets: Selector | Iterable[Selector] | None = None,
-        exclude: Selector | Iterable[Selector] | None = None,
-        classes: Iterable[str] | int = (),
-        head: str = DEFAULT_HEAD,
-        rows: str = "keyed",
-        message: str | None = None,
-        reading: str = "weights",
-        probes: Any = None,
-        training: TrainingRule | None = None,
-        triggers: bool | TriggerOptions = False,
-    ) -> Passport:
-        """Plan a passport, fix everything in an anchor, and derive the secrets from the key.
-
-        Call it on the model as it is before marking: the anchor commits to these weights, and
-        with them to the order of channels.
-
-        Args:
-            model: the host; not changed.
-            owner: whose key it is.
-            example: a small batch of the host's input.
-            label: the owner's name for this model; every model needs its own.
-            targets: see `plan`; leave it alone unless you must, every norm counts.
-            exclude: see `plan`.
-            classes: names of the classes in output order, to be committed to; or, for triggers,
-                how many there are.
-            head: ``"keyed"`` (no free parameters) or ``"learned"`` (the published one).
-            rows: ``"shared"`` reproduces the published passports, which can be read and removed
-                without the key; never ship a model marked so.
-            message: a short text to be written into the bits, for example ``"© Acme 2026"``;
-                `modeldeed.passport.message.capacity` says how many bytes some bits hold.
-            reading: how a bit is read: from ``"weights"``, or ``"coloured"``: where the inputs
-                of a layer vary; see `modeldeed.passport.evidence.coloured`.
-            probes: some hundred inputs of the host, for a coloured reading; 8-bit samples of
-                what its layers make of them are kept in the passport's folder. None takes
-                published random images.
-            training: how to train; None for the defaults.
-            triggers: fix the rule of a trigger set in the same anchor, so that the model can be
-                recognized by its answers as well; True or options, see
-                `modeldeed.triggers.TriggerOptions`. They need ``classes``, and are learned along
-                by `joint_loss` and `embed`.
-
-        Returns:
-            The passport.
-
-        Raises:
-            PlanError: the host has no usable norm, or one that cannot be kept apart.
-            OptionError: an option is out of range, or the message does not fit into the bits.
-        """
-        training = training or TrainingRule()
-        shown = triggered.sample_of(example, training.batch_dim) if triggers else None
-        options = triggered.chosen_options(triggers, shown)
-        names, count = triggered.class_names(classes, options)
-        manifest, factors = prepared(
-            model,
-            owner,
-            example=example,
-            label=label,
-            targets=targets,
-            exclude=exclude,
-            classes=names,
-            head=head,
-            rows=rows,
-            message=message,
-            reading=reading,
-            probes=probes,
-            triggers=None if options is None else triggered.rule_of(shown, count, options),
-        )
-        passport = cls(model, owner, manifest, training, factors, options)
-        if passport.triggers is not None:
-            passport.triggers.require_distinct()
-        require_sound(passport.branch, example)
-        return passport
+    anchor = classmethod(issuing.anchor)
+    issue = classmethod(issuing.issue)
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """The passport's own trainable parameters: those of learned heads, else none."""

@@ -19,7 +19,15 @@ from modeldeed.triggers.forms import form_of, preparation_of
 from modeldeed.triggers.training import TriggerOptions, TriggerTraining
 from modeldeed.triggers.trigger_set import TriggerSet
 
-__all__ = ["chosen_options", "class_names", "restore", "rule_of", "saved_options", "state_of"]
+__all__ = [
+    "chosen_options",
+    "class_names",
+    "options_beside",
+    "restore",
+    "rule_of",
+    "saved_options",
+    "state_of",
+]
 
 _STATE = "triggers"
 
@@ -68,6 +76,36 @@ def chosen_options(triggers: bool | TriggerOptions, example: Any) -> TriggerOpti
     if triggers.prepare is not None:
         return triggers
     return TriggerOptions(**{**vars(triggers), "prepare": preparation_of(example)})
+
+
+def options_beside(
+    rule: TriggerRule | None, triggers: bool | TriggerOptions, example: Any
+) -> TriggerOptions | None:
+    """How the triggers of an anchor are trained.
+
+    Args:
+        rule: in the anchor; None where it has none.
+        triggers: as given at issue: True or False for the defaults, or options.
+        example: as of `chosen_options`.
+
+    Raises:
+        OptionError: options are given and there are no triggers, or they are those of other ones.
+    """
+    if rule is None:
+        if triggers is not False:
+            raise OptionError("triggers=...: this anchor holds none; anchor anew, with them")
+        return None
+    options = chosen_options(triggers or True, example)
+    if options is not None and isinstance(triggers, TriggerOptions):
+        left_alone = options.batches == TriggerOptions().batches
+        batches = rule.batches if left_alone else options.batches
+        given = (options.family or rule.family, options.count or rule.count, batches)
+        if given != (rule.family, rule.count, rule.batches):
+            raise OptionError(
+                f"triggers=...: the anchor fixed {rule.batches} batches of {rule.count} of "
+                f"{rule.family}, other ones are asked for"
+            )
+    return options
 
 
 def sample_of(example: Any, batch_dim: int) -> Any:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from modeldeed.anchor.plugin_rule import PluginRule
+from modeldeed.claimant import Claimant
 from modeldeed.digests import sha256
 from modeldeed.errors import OptionError
-from modeldeed.owner import Owner
 from modeldeed.plugin import files
 from modeldeed.plugin.backgrounds import Backgrounds, background_root
 from modeldeed.plugin.carriers import blank_carriers, require_carriers
@@ -55,7 +55,7 @@ class PluginClaim(AnswerClaim):
 
     @classmethod
     def of(
-        cls, plugin: Plugin | FusionManifest | str | Path, owner: Owner, carriers: Tensor
+        cls, plugin: Plugin | FusionManifest | str | Path, owner: Claimant, carriers: Tensor
     ) -> PluginClaim:
         """Read a claim.
 
@@ -73,8 +73,7 @@ class PluginClaim(AnswerClaim):
         manifest = _manifest_of(plugin)
         rule = manifest.anchor.plugin_rule
         require_carriers(carriers, rule.backgrounds.input)
-        owns = owner.identity == manifest.anchor.owner_identity()
-        return cls(manifest, owner, owns, None, carriers)
+        return cls(manifest, owner, manifest.owned_by(owner), None, carriers)
 
     @property
     def rule(self) -> PluginRule:

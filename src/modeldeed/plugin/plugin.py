@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor
 
 from modeldeed.anchor import require_text, seed_commitment
 from modeldeed.anchor.plugin_rule import BackgroundInput, BackgroundKind
@@ -15,7 +14,7 @@ from modeldeed.anchor.trigger_rule import AudioInput, ImageInput, PointInput
 from modeldeed.digests import tensor_root
 from modeldeed.errors import EvidenceError, OptionError
 from modeldeed.owner import Owner
-from modeldeed.plugin import files
+from modeldeed.plugin import files, fusing
 from modeldeed.plugin.backgrounds import Backgrounds, background_root, background_rule
 from modeldeed.plugin.carriers import canonical_carriers
 from modeldeed.plugin.claim import PluginClaim, VerificationSamples
@@ -27,12 +26,7 @@ from modeldeed.plugin.detector import (
     detector_for,
     train_detector,
 )
-from modeldeed.plugin.fusing import anchored
-from modeldeed.plugin.fusion import FusedModel, fuse
 from modeldeed.plugin.records import FusionManifest, PluginRecord
-from modeldeed.plugin.target_classes import target_classes
-from modeldeed.plugin.weaving import fuse_woven
-from modeldeed.streams import derive
 from modeldeed.suspects.answering.preparation import Preparation
 from modeldeed.triggers.forms import form_of, preparation_of
 
@@ -165,84 +159,8 @@ class Plugin:
             progress=progress,
         )
 
-    @overload
-    def fuse(
-        self,
-        model: nn.Module,
-        num_classes: int | Iterable[str],
-        *,
-        name: str = ...,
-        prepare: Preparation | None = ...,
-        weave: Literal[False] = ...,
-        **options: Any,
-    ) -> FusedModel: ...
-
-    @overload
-    def fuse(
-        self,
-        model: nn.Module,
-        num_classes: int | Iterable[str],
-        *,
-        name: str = ...,
-        prepare: Preparation | None = ...,
-        weave: Literal[True],
-        **options: Any,
-    ) -> fx.GraphModule: ...
-
-    def fuse(
-        self,
-        model: nn.Module,
-        num_classes: int | Iterable[str],
-        *,
-        name: str = "model",
-        prepare: Preparation | None = None,
-        weave: bool = False,
-        **options: Any,
-    ) -> FusedModel | fx.GraphModule:
-        """Stand beside a trained model; nothing of the model changes.
-
-        An anchor commits to the model's weights and classes first, and the classes of the
-        backgrounds follow from it: beside every model they are others.
-
-        Args:
-            model: the target: any module whose output holds scores ``(N, K)``.
-            num_classes: K, or the names of the classes in output order, to be committed to.
-            name: of this fusion, for `fusions` and for files.
-            prepare: how canonical integers become this model's input, for example
-                ``Preparation(mean=..., std=...)``; None takes the plug-in's.
-            weave: merge a detector of its own, which is trained now, into the layers of an image
-                classifier of convolutions; a new model is made.
-            options: of `modeldeed.plugin.fusion.fuse`: where scores and inputs are found, whether
-                scores are logits or probabilities, the target's usual confidences. To weave, of
-                `modeldeed.plugin.weaving.fuse_woven`: benign inputs, how the detector is trained.
-
-        Returns:
-            The fused model, with the target itself and a copy of the detector in it; or the woven
-            one, in evaluation mode.
-
-        Raises:
-            OptionError: an option is out of range, a name is taken by another model, or the model
-                cannot be woven.
-        """
-        manifest = anchored(self.record, model, num_classes, self._owner)
-        files.require_name(name)
-        if self.fusions.get(name, manifest) != manifest:
-            raise OptionError(f"{name!r} is this plug-in beside another model; give another name")
-        rule, key = manifest.anchor.plugin_rule, manifest.model_key(self._owner)
-        chosen: dict[str, Any] = {
-            "classes": target_classes(key, rule),
-            "num_classes": rule.classes,
-            "preparation": prepare or self.prepare,
-            **options,
-        }
-        fused: FusedModel | fx.GraphModule
-        if weave:
-            own = derive(key, "weave")
-            fused = fuse_woven(model, self.backgrounds, key=own, **chosen).model
-        else:
-            fused = fuse(model, self.detector, **chosen)
-        self.fusions[name] = manifest
-        return fused
+    anchor = fusing.anchor
+    fuse = fusing.fuse
 
     def samples(self, carriers: Tensor, indices: Tensor | None = None) -> Tensor:
         """Place carriers on backgrounds.
@@ -273,6 +191,11 @@ class Plugin:
         form = self.record.backgrounds.input
         canonical = canonical_carriers(carriers, form, self.prepare)
         return PluginClaim.of(manifest, self._owner, canonical).batch(batch)
+
+    @property
+    def owner(self) -> Owner:
+        """Whose it is."""
+        return self._owner
 
     def save(self, folder: str | Path) -> None:
         """Write the signed records and the detector's weights; nothing of the key is in them."""

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from modeldeed.anchor.plugin_rule import PluginRule
 from modeldeed.anchor.trigger_rule import TriggerRule
+from modeldeed.claimant import Claimant
 from modeldeed.digests import canonical_json
 from modeldeed.manifest import SignedManifest
-from modeldeed.owner import Owner
 from modeldeed.suspects.answering.preparation import Prepare
 
 __all__ = ["AnswerClaim", "Questions"]
@@ -44,7 +44,7 @@ class AnswerClaim(ABC):
 
     Attributes:
         manifest: authenticated.
-        owner: who claims.
+        owner: who claims, with a secret or an opened seed.
         owns: whether the manifest is that owner's; if not, the questions are those that he would
             have had for the same model and rules.
         prepare: makes the input of a model in this process of canonical integers; None where the
@@ -52,7 +52,7 @@ class AnswerClaim(ABC):
     """
 
     manifest: SignedManifest
-    owner: Owner
+    owner: Claimant
     owns: bool
     prepare: Prepare | None
 
@@ -76,7 +76,7 @@ class AnswerClaim(ABC):
 
     def model_key(self) -> bytes:
         """The key of this model under the claimant's secret."""
-        return (self.manifest.model_key if self.owns else self.manifest.wrong_key)(self.owner)
+        return self.manifest.claimed_key(self.owner)
 
     @property
     def name(self) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from modeldeed.claimant import Claimant
 from modeldeed.errors import OptionError
-from modeldeed.owner import Owner
 from modeldeed.plugin.claim import PluginClaim
 from modeldeed.querying.answer_claim import AnswerClaim
 from modeldeed.triggers.claim import TriggerClaim
@@ -16,7 +16,7 @@ __all__ = ["claim_of"]
 
 
 def claim_of(
-    owner: Owner,
+    owner: Claimant,
     *,
     triggers: Any = None,
     plugin: Any = None,

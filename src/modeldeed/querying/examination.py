@@ -39,12 +39,14 @@ class Examination:
         batches: numbers of those that are to be used.
         count: queries of a fixed number; None stops when the evidence decides.
         progress: told after every group of answers.
+        budget: what the claim pays, apart from using several batches.
     """
 
     claim: AnswerClaim
     batches: tuple[int, ...]
     count: int | None
     progress: Progress | None
+    budget: Budget = BLACK_BOX
 
     def __post_init__(self) -> None:
         rule, chosen, count = self.claim.rule, self.batches, self.count
@@ -58,11 +60,6 @@ class Examination:
             raise OptionError(
                 f"a batch has {rule.count} questions; count must be 1 … that, got {count}"
             )
-
-    @property
-    def budget(self) -> Budget:
-        """What the claim pays, apart from using several batches."""
-        return BLACK_BOX
 
     def test(self) -> MatchTest:
         """A new test of one batch."""
@@ -105,12 +102,30 @@ class Examination:
                 transcript, self.claim.batch(number), self.claim.rule.classes, test, self.count
             )
             found.append(batch_answers(number, asked, self.claim.rule.classes, self._planned))
-            if place < len(transcripts) and (test is None or not _passes_on(test)):
+            if place == len(transcripts):
+                break
+            if not self._passed_on(transcript):
                 raise EvidenceError(
                     f"{transcript.path}: this batch was broken off or decided, and yet another "
                     "one was begun after it; no examination leaves such transcripts"
                 )
+            if test is not None and test.decision is Verdict.VERIFIED:
+                break
         return self._evidence(found)
+
+    def _passed_on(self, transcript: Transcript) -> bool:
+        """Whether an examination begins the next batch after this one.
+
+        Whoever examined may not have trusted the anchor's authority, and have gone on where this
+        judge's evidence is complete.
+        """
+        if self.count is not None:
+            return False
+        batch, classes = self.claim.batch(transcript.header.batch), self.claim.rule.classes
+        tests = [self.test(), replace(self, budget=BLACK_BOX).test()]
+        for test in tests:
+            recorded_outcomes(transcript, batch, classes, test)
+        return any(test.decision not in (None, Verdict.VERIFIED) for test in tests)
 
     def of_null(self, name: str, null: Suspect, evidence: AnswerEvidence) -> NullAnswers:
         """Ask another model what the suspect was asked."""
@@ -177,8 +192,3 @@ class Examination:
                     f"{Transcript.read(path).header.batches}; that examination stands, and others "
                     "after it would be a choice of the best"
                 )
-
-
-def _passes_on(test: MatchTest) -> bool:
-    """Whether the next batch is begun after this one."""
-    return test.decision is not None and test.decision is not Verdict.VERIFIED

@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from modeldeed._version import __version__
+from modeldeed.anchoring.standing import UNANCHORED, Standing, Trusted, standing_of
+from modeldeed.claimant import Claimant
 from modeldeed.errors import EvidenceError, OptionError
-from modeldeed.owner import Owner
 from modeldeed.querying.answer_claim import AnswerClaim
 from modeldeed.querying.answer_evidence import (
     judge_answers,
@@ -19,7 +20,7 @@ from modeldeed.querying.asking import Progress
 from modeldeed.querying.claims import claim_of
 from modeldeed.querying.examination import Examination
 from modeldeed.results import AnswerEvidence, NullAnswers, Report, Verdict
-from modeldeed.statistics import LN10, log_binomial_tail
+from modeldeed.statistics import BLACK_BOX, LN10, log_binomial_tail
 from modeldeed.suspects.answering import (
     Suspect,
     Transcript,
@@ -31,7 +32,7 @@ from modeldeed.suspects.answering.endpoint_file import SUFFIXES
 from modeldeed.suspects.answering.preparation import Prepare
 from modeldeed.suspects.answering.urls import without_query
 
-__all__ = ["query", "rejudge"]
+__all__ = ["examine_answers", "query", "rejudge"]
 
 
 def query(
@@ -40,7 +41,8 @@ def query(
     triggers: Any = None,
     plugin: Any = None,
     carriers: Tensor | None = None,
-    owner: Owner,
+    owner: Claimant,
+    trust: Trusted | None = None,
     batches: Sequence[int] = (0,),
     count: int | None = None,
     transcripts: str | Path | None = None,
@@ -62,7 +64,10 @@ def query(
             fusion, or the folder or file of either.
         carriers: for a plug-in: benign samples of the judge's own, in canonical integers; each
             verification sample is one of them on a keyed background.
-        owner: whose claim it is.
+        owner: whose claim it is, by the owner's secret or by one model's opened seed.
+        trust: the authorities whose timestamps you believe. Where one of them signed the claim's
+            anchor, it pays for 2²⁰ keys tried beforehand and needs fewer answers; otherwise for
+            2⁶⁴.
         batches: numbers of the batches to use, fixed before anything is asked. One is enough;
             several pay for each other.
         count: ask exactly so many triggers of one batch and test the number of matches, instead
@@ -82,14 +87,15 @@ def query(
         another owner than the claim's is never verified.
 
     Raises:
-        EvidenceError: the claim or a transcript was altered or is about something else.
+        EvidenceError: the claim or a transcript was altered or is about something else, or the
+            timestamp is not of the trusted authority that the anchor names.
         SuspectError: the suspect cannot be reached; transcripts keep what it answered.
         OptionError: a batch or a count is out of range, or a transcript is to be kept of a
             function, which only its name tells from others.
 
     Example:
         >>> import torch
-        >>> from modeldeed import TriggerSet
+        >>> from modeldeed import Owner, TriggerSet
         >>> owner = Owner.generate()
         >>> triggers = TriggerSet.issue(owner, example=torch.rand(1, 1, 8, 8), classes=4)
         >>> report = query(lambda images: images.sum((2, 3)).repeat(1, 4), triggers=triggers,
@@ -98,9 +104,55 @@ def query(
         'not verified'
     """
     claim = claim_of(owner, triggers=triggers, plugin=plugin, carriers=carriers)
-    examination = Examination(claim, tuple(batches), count, progress)
+    return examine_answers(
+        suspect,
+        claim,
+        _standing(claim, trust),
+        batches=batches,
+        count=count,
+        transcripts=transcripts,
+        nulls=nulls,
+        prepare=prepare,
+        progress=progress,
+    )
+
+
+def examine_answers(
+    suspect: Any,
+    claim: AnswerClaim,
+    standing: Standing = UNANCHORED,
+    *,
+    batches: Sequence[int] = (0,),
+    count: int | None = None,
+    transcripts: str | Path | None = None,
+    nulls: Mapping[str, Any] | None = None,
+    prepare: Prepare | None = None,
+    progress: Progress | None = None,
+    expected: str | None = None,
+) -> Report:
+    """Examine a suspect's answers for a claim; arguments, report and errors are those of `query`.
+
+    Args:
+        suspect: who is asked.
+        claim: whose questions.
+        standing: what its anchor is worth to this judge.
+        batches: as of `query`.
+        count: as of `query`.
+        transcripts: as of `query`.
+        nulls: as of `query`.
+        prepare: as of `query`.
+        progress: as of `query`.
+        expected: the suspect's digest; another suspect is not asked at all.
+    """
+    budget = standing.budget(BLACK_BOX)
+    examination = Examination(claim, tuple(batches), count, progress, budget)
     folder = None if transcripts is None else Path(transcripts)
     with _opened(suspect, prepare, claim) as opened:
+        if expected is not None and opened.identity() != expected:
+            raise EvidenceError(
+                f"the claim was opened for the suspect {expected[:16]}…, not for "
+                f"{opened.identity()[:16]}…"
+            )
         if folder is not None and not opened.identified:
             raise OptionError(
                 f"{opened.label} is known by its name only, so its transcript could be another "
@@ -115,7 +167,7 @@ def query(
             compared.append(examination.of_null(name, null, evidence))
     evidence = evidence.model_copy(update={"nulls": tuple(compared)})
     notes = (f"{recorded} answers stood in a transcript before and were not asked now",)
-    return _report(claim, evidence, label, identity, notes if recorded else ())
+    return _report(claim, standing, evidence, label, identity, notes if recorded else ())
 
 
 def rejudge(
@@ -124,7 +176,8 @@ def rejudge(
     triggers: Any = None,
     plugin: Any = None,
     carriers: Tensor | None = None,
-    owner: Owner,
+    owner: Claimant,
+    trust: Trusted | None = None,
 ) -> Report:
     """Judge transcripts again, without asking anybody.
 
@@ -134,6 +187,7 @@ def rejudge(
         plugin: the claim instead, as of `query`.
         carriers: for a plug-in: those that `query` was given.
         owner: whose claim it is.
+        trust: as of `query`.
 
     Returns:
         The report that `query` gave; a transcript that was broken off is inconclusive.
@@ -150,9 +204,16 @@ def rejudge(
     for transcript in read:
         _require_about(claim, header, transcript)
     _require_first_batches(read)
-    examination = Examination(claim, tuple(header.batches), header.count, None)
+    standing = _standing(claim, trust)
+    budget = standing.budget(BLACK_BOX)
+    examination = Examination(claim, tuple(header.batches), header.count, None, budget)
     evidence = examination.run_recorded(read)
-    return _report(claim, evidence, _label(header), header.suspect, _RECORDED)
+    return _report(claim, standing, evidence, _label(header), header.suspect, _RECORDED)
+
+
+def _standing(claim: AnswerClaim, trust: Trusted | None) -> Standing:
+    """What the anchor is worth; another's anchor would have had a token of its own."""
+    return standing_of(claim.manifest, trust) if claim.owns else UNANCHORED
 
 
 def _opened(suspect: Any, prepare: Prepare | None, claim: AnswerClaim) -> Suspect:
@@ -201,6 +262,7 @@ def _label(header: TranscriptHeader) -> str:
 
 def _report(
     claim: AnswerClaim,
+    standing: Standing,
     evidence: AnswerEvidence,
     label: str,
     identity: str,
@@ -214,12 +276,13 @@ def _report(
         verdict=verdict,
         reason=reason,
         identity=claim.owner.identity.fingerprint,
-        anchored=False,
+        anchored=standing.anchored,
+        anchor_time=standing.shown(),
         suspect=label,
         suspect_digest=identity,
         anchor_digest=claim.manifest.anchor.digest,
         answers=evidence,
-        warnings=(*notes, *_warnings(evidence)),
+        warnings=(*notes, *_warnings(evidence), *standing.notes),
         version=__version__,
     )
 

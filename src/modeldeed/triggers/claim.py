@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from modeldeed.anchor.trigger_rule import TriggerRule
+from modeldeed.claimant import Claimant
 from modeldeed.errors import EvidenceError
 from modeldeed.manifest import SignedManifest
-from modeldeed.owner import Owner
 from modeldeed.querying.answer_claim import AnswerClaim
 from modeldeed.triggers import manifest as files
 from modeldeed.triggers.generate import Triggers, batch_key, generate
@@ -26,7 +26,7 @@ class TriggerClaim(AnswerClaim):
     """A trigger set's manifest under somebody's key."""
 
     @classmethod
-    def of(cls, triggers: Any, owner: Owner) -> TriggerClaim:
+    def of(cls, triggers: Any, owner: Claimant) -> TriggerClaim:
         """Read a claim.
 
         Args:
@@ -51,8 +51,7 @@ class TriggerClaim(AnswerClaim):
                 f"the {manifest.mark} was issued without triggers; only weights can be examined"
             )
         prepare = triggers.prepare if isinstance(triggers, TriggerSet) else None
-        owns = owner.identity == manifest.anchor.owner_identity()
-        return cls(manifest, owner, owns, prepare)
+        return cls(manifest, owner, manifest.owned_by(owner), prepare)
 
     @property
     def rule(self) -> TriggerRule:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from modeldeed.anchor import Anchor, architecture_digest, require_text, seed_commitment
-from modeldeed.digests import tensor_root
 from modeldeed.errors import OptionError
 from modeldeed.manifest import SignedManifest
 from modeldeed.owner import Owner
 from modeldeed.suspects.answering.preparation import Inputs, Preparation, Prepare
+from modeldeed.triggers import issuing
 from modeldeed.triggers import manifest as files
-from modeldeed.triggers.choosing import trigger_rule
 from modeldeed.triggers.embedding import embed
 from modeldeed.triggers.feed import Feed
-from modeldeed.triggers.forms import form_of, preparation_of
 from modeldeed.triggers.generate import Triggers, batch_key, generate
 from modeldeed.triggers.joint import augment, joint_loss, match_rate
 from modeldeed.triggers.manifest import TriggerManifest
@@ -72,81 +68,8 @@ class TriggerSet:
         self._key = manifest.model_key(owner)
         self._all: Triggers | None = None
 
-    @classmethod
-    def issue(
-        cls,
-        owner: Owner,
-        *,
-        example: Any,
-        classes: int | Iterable[str],
-        model: nn.Module | None = None,
-        label: str = "model",
-        vocabulary: tuple[int, int] | None = None,
-        family: str | None = None,
-        batches: int = 2,
-        count: int | None = None,
-        prepare: Prepare | None = None,
-        training: TriggerTraining | None = None,
-    ) -> TriggerSet:
-        """Fix the rule in an anchor and derive the triggers from the key.
-
-        A model that gets a passport as well wants one anchor for both: see
-        ``Passport.issue(triggers=...)``.
-
-        Args:
-            owner: whose key it is.
-            example: some inputs of the model: images ``(N, C, H, W)``, points ``(N, P, 3)`` or
-                ``(N, 3, P)``, sound ``(N, L)`` or ``(N, 1, L)``, tokens ``(N, L)`` as integers
-                (or a mapping with ``input_ids``). Only their form counts.
-            classes: how many, or their names in output order, to be committed to.
-            model: if given, the anchor commits to its weights as they are.
-            label: the owner's name for this model; every model needs its own.
-            vocabulary: of tokens: the first ordinary number and the one after the last.
-            family: how triggers are drawn; None takes the default for the form.
-            batches: how many batches; each is opened alone.
-            count: triggers of one batch; None for at least 64 and twice as many as a perfect mark
-                needs. With two classes more of them keep a weakened mark in sight.
-            prepare: how canonical integers become the model's input, for example
-                ``Preparation(mean=..., std=...)``; None takes ``example``'s layout and no more.
-            training: how the model learns them; None for the defaults.
-
-        Returns:
-            The trigger set.
-
-        Raises:
-            OptionError: the example's form is not known, an option is out of range, or inputs of
-                this form hold so little that triggers repeat.
-        """
-        require_text("label", label)
-        names = () if isinstance(classes, int) else tuple(classes)
-        for name in names:
-            require_text("classes", name)
-        rule = trigger_rule(
-            form_of(example, vocabulary),
-            classes if isinstance(classes, int) else len(names),
-            family=family,
-            batches=batches,
-            count=count,
-        )
-        state = {} if model is None else dict(model.state_dict())
-        seed, public_key = owner.seed(label), owner.identity.public_key
-        anchor = Anchor(
-            identity=public_key.hex(),
-            seed_commitment=seed_commitment(seed, public_key),
-            weights_root=None if model is None else tensor_root(state).hex(),
-            architecture=(
-                None if model is None else architecture_digest(type(model).__qualname__, state)
-            ),
-            planner=None,
-            targets=(),
-            classes=names,
-            passport=None,
-            triggers=rule,
-        )
-        manifest = TriggerManifest(anchor=anchor, label=label)
-        made = cls(owner, manifest, prepare or preparation_of(example), training)
-        made.require_distinct()
-        return made
+    anchor = classmethod(issuing.anchor)
+    issue = classmethod(issuing.issue)
 
     def require_distinct(self) -> None:
         """Refuse triggers that repeat: two labels of one input cannot both be answered.

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from modeldeed.anchor import MAX_MESSAGE_BYTES
+from modeldeed.claimant import Claimant
 from modeldeed.errors import EvidenceError
 from modeldeed.manifest import SignedManifest
 from modeldeed.owner import Owner
@@ -47,17 +48,17 @@ class Manifest(SignedManifest):
         """A copy that names a state file and carries the owner's signature."""
         return self.model_copy(update={"state": state}).signed(owner)
 
-    def model_key(self, owner: Owner) -> bytes:
-        """The model key under an owner's secret.
+    def model_key(self, claimant: Claimant) -> bytes:
+        """The model key under an owner's secret, or under an opened seed.
 
         Raises:
-            EvidenceError: the owner is another one, the label's seed is not the committed one,
-                or the message is not.
+            EvidenceError: as of `SignedManifest.model_key`, or the message is not the committed
+                one.
         """
-        key = super().model_key(owner)
+        key = super().model_key(claimant)
         if self.message is None and self.anchor.message is None:
             return key
-        seed = owner.seed(self.label)
+        seed = claimant.seed(self.label)
         if self.message is None or not self.anchor.commits_to(self.message.encode(), seed):
             raise EvidenceError(
                 "the message in the passport is not the one its anchor commits to: one of them "
