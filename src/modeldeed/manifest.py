@@ -21,6 +21,7 @@ from typing_extensions import Self
 
 from modeldeed.anchor import MAX_TEXT, Anchor
 from modeldeed.anchor.tokens import signed_time_of
+from modeldeed.bounds import require_few_values
 from modeldeed.claimant import Claimant
 from modeldeed.digests import canonical_json
 from modeldeed.errors import EvidenceError
@@ -101,6 +102,7 @@ class SignedRecord(EvidenceModel, ABC):
             raise EvidenceError(
                 f"the {cls.mark}'s manifest has {len(data)} bytes, over {MAX_BYTES}"
             )
+        require_few_values(data, f"{cls.mark}'s manifest")
         strict_json(data)
         try:
             return cls.model_validate_json(data)

@@ -257,6 +257,7 @@ class Report(_Result):
         suspect_digest: SHA-256 of the file, or Merkle root of tensors in memory; of a suspect that
             was asked: SHA-256 of what says which it is and how.
         anchor_digest: SHA-256 of the canonical anchor.
+        deed: digest of the deed whose rule was followed; None without one.
         signature: L1; None where answers were examined.
         branch: L2, when model code and data were given.
         answers: L3; None where weights were examined.
@@ -273,6 +274,7 @@ class Report(_Result):
     suspect: str
     suspect_digest: str
     anchor_digest: str
+    deed: str | None = None
     signature: SignatureEvidence | None = None
     branch: BranchEvidence | None = None
     answers: AnswerEvidence | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modeldeed import Deed, Owner
-from modeldeed.deed import Countersignature, DerivedFrom
+from modeldeed.deed import Countersignature, DerivedFrom, hashing
 from modeldeed.errors import EvidenceError, OptionError
 from modeldeed.trust import PinnedAuthority, Revocation, Trust
 from tests.deed.conftest import Marked
@@ -201,3 +201,15 @@ def test_a_folder_keeps_its_deed(marked: Marked, copied: Path) -> None:
         other.save(copied)
     with pytest.raises(OptionError, match="no deed"):
         Deed.load(copied / "elsewhere")
+
+
+def test_it_says_when_a_digest_could_not_be_compared(
+    marked: Marked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("blake3")
+    whole = marked.deed.check(model=marked.model)
+    assert not any("BLAKE3" in what for what in whole.not_checked)
+    monkeypatch.setattr(hashing.importlib.util, "find_spec", lambda _name: None)
+    without = marked.deed.check(model=marked.model)
+    assert without.model == whole.model
+    assert any("BLAKE3" in what for what in without.not_checked)

@@ -30,6 +30,7 @@ def test_the_common_case(marked: Marked) -> None:
     assert report.require_signature().matches >= 170
     assert report.suspect_digest == opening.suspect
     assert report.identity == marked.owner.identity.fingerprint
+    assert report.deed == marked.deed.digest
     assert any("undated" in warning for warning in report.warnings)
     assert not any("void" in warning for warning in report.warnings)
     again = verify(marked.model, deed=marked.folder / "model.deed", opening=opening)

@@ -10,7 +10,7 @@ from modeldeed._version import __version__
 from modeldeed.deed.budgets import MarkBudget
 from modeldeed.deed.commitments import KINDS
 from modeldeed.deed.dates import Times, TimestampCheck, anchor_times, deed_times, renewal_problem
-from modeldeed.deed.hashing import digest_model
+from modeldeed.deed.hashing import digest_model, second_algorithm
 from modeldeed.deed.statement import FileDigests, Statement
 from modeldeed.errors import EvidenceError
 from modeldeed.evidence_model import EvidenceModel
@@ -189,6 +189,11 @@ def _check_model(statement: Statement, model: str | Path | None, found: _Finding
         found.problems.append("the model given is another one: neither files nor tensors fit")
     else:
         found.checked.append(f"the model given: {word} are the deed's")
+        if second_algorithm() != "blake3" and any(d.blake3 for d in statement.files.values()):
+            found.left.append(
+                "the files' BLAKE3 digests: the package blake3 is not installed; SHA-256 and the "
+                "tensors were compared"
+            )
     return word
 
 

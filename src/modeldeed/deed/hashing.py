@@ -24,7 +24,7 @@ from modeldeed.errors import EvidenceError, SuspectError
 from modeldeed.suspects import open_weights
 from modeldeed.suspects.shards import INDEX_SUFFIX, find_checkpoint
 
-__all__ = ["ModelDigests", "digest_model", "model_files"]
+__all__ = ["ModelDigests", "digest_model", "model_files", "second_algorithm"]
 
 _DTYPES = frozenset(DTYPE_NAMES.values())
 # Fewer would leave a core idle beside a file of one large tensor, however few cores there are.
@@ -81,7 +81,7 @@ def digest_model(model: str | Path, *, second: str | None = None) -> ModelDigest
     """
     files = model_files(model)
     weights = open_weights(files[0] if len(files) == 1 else _index_of(files))
-    algorithm = second or _second_algorithm()
+    algorithm = second or second_algorithm()
     found: dict[str, FileDigests] = {}
     leaves: dict[str, bytes] = {}
     threads = max(_LEAST_THREADS, os.cpu_count() or 1)
@@ -178,7 +178,8 @@ def _hash_named(algorithm: str) -> _Hash:
     return hashed
 
 
-def _second_algorithm() -> str:
+def second_algorithm() -> str:
+    """The algorithm beside SHA-256: BLAKE3 where it is installed, otherwise SHA-512."""
     return "blake3" if importlib.util.find_spec("blake3") else "sha512"
 
 

@@ -13,9 +13,9 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from modeldeed.anchor import Anchor
+from modeldeed.bounds import require_few_values
 from modeldeed.claimant import OpenedSeed
 from modeldeed.deed.batches import BatchSecret
-from modeldeed.deed.bounds import require_few_values
 from modeldeed.errors import EvidenceError
 from modeldeed.evidence_model import EvidenceModel, Hex32
 from modeldeed.identity import Identity

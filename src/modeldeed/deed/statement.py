@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from modeldeed.deed.bounds import require_few_values
+from modeldeed.bounds import require_few_values
 from modeldeed.deed.budgets import MarkBudget, floor_of
 from modeldeed.deed.derivation import DerivedFrom
 from modeldeed.digests import canonical_json

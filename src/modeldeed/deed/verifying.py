@@ -168,7 +168,8 @@ def verify_deed(
             f"the opening is for the suspect {opening.suspect[:16]}…, and this one is "
             f"{report.suspect_digest[:16]}…"
         )
-    return report.model_copy(update={"warnings": (*report.warnings, *notes)})
+    warnings = (*report.warnings, *notes)
+    return report.model_copy(update={"deed": deed.digest, "warnings": warnings})
 
 
 def _folder(claims: tuple[Any, Any, Any, Any]) -> str | Path | None:

@@ -46,7 +46,7 @@ def report_table(report: Report) -> Group:
     common = {
         "suspect": f"{report.suspect}  (SHA-256 {report.suspect_digest[:16]}…)",
         "claimant": report.identity,
-        "dated": "by an anchor" if report.anchored else "no",
+        "dated": _dated(report),
     }
     if report.signature is not None:
         facts = {**common, **_signature_facts(report.signature)}
@@ -59,6 +59,13 @@ def report_table(report: Report) -> Group:
         parts += [Text(), Text(_branch(report.branch))]
     parts += [Text(f"Warning: {warning}.", style="yellow") for warning in report.warnings]
     return Group(*parts)
+
+
+def _dated(report: Report) -> str:
+    time = report.anchor_time
+    if time is None:
+        return "not by an anchor"
+    return f"anchor of {time.earliest:%Y-%m-%d %H:%M:%S} UTC, signed by {time.authority}"
 
 
 def _signature_facts(signature: SignatureEvidence) -> dict[str, str]:
