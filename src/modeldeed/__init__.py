@@ -16,16 +16,19 @@ from modeldeed.owner import Owner
 from modeldeed.passport import EmbedReport, JudgeData, Passport, TrainingRule, register_norm
 from modeldeed.plugin.plugin import Plugin
 from modeldeed.querying.query import query
+from modeldeed.resolving import Exhibit, Resolution, resolve
 from modeldeed.results import Report, Verdict
 from modeldeed.suspects.answering import Preparation
 from modeldeed.triggers.training import TriggerOptions, TriggerTraining
 from modeldeed.triggers.trigger_set import TriggerSet
+from modeldeed.trust import Trust
 from modeldeed.verification import verify
 
 __all__ = [
     "Anchoring",
     "Deed",
     "EmbedReport",
+    "Exhibit",
     "JudgeData",
     "ModelDeedError",
     "Owner",
@@ -33,13 +36,16 @@ __all__ = [
     "Plugin",
     "Preparation",
     "Report",
+    "Resolution",
     "TrainingRule",
     "TriggerOptions",
     "TriggerSet",
     "TriggerTraining",
+    "Trust",
     "Verdict",
     "__version__",
     "query",
     "register_norm",
+    "resolve",
     "verify",
 ]

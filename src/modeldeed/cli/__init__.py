@@ -23,6 +23,7 @@ from modeldeed.cli.plan import plan
 from modeldeed.cli.plug import plug_app
 from modeldeed.cli.query import query
 from modeldeed.cli.read import read
+from modeldeed.cli.resolve import resolve
 from modeldeed.cli.verify import verify
 from modeldeed.errors import ModelDeedError
 
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (demo, keygen, plan, query, read, verify):
+for command in (demo, keygen, plan, query, read, resolve, verify):
     app.command()(command)
 app.add_typer(anchor_app, name="anchor")
 app.add_typer(deed_app, name="deed")
