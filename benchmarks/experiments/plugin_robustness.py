@@ -30,6 +30,7 @@ __all__ = ["plugin_robustness"]
 
 _GROUP = 256
 _BENIGN = 1_000
+_TESTS = 2_000
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,19 @@ def plugin_robustness(run: Run) -> Mapping[str, JsonValue]:
 
 
 def _measure(host: PlugHost, seed: int, run: Run) -> Values:
-    found = plugged(host, seed, run.data_root)
+    found = _smaller(plugged(host, seed, run.data_root), host.targets[0])
     cells = []
     for change in _changes(host, found):
         cells.append(_after(found, host.targets[0], change, seed))
         run.say(f"{host.name}: {change.name}: {cells[-1].verification_rate:.3f}")
     return PluginRobustness(cells=tuple(cells)).model_dump(mode="json")
+
+
+def _smaller(found: Plugged, target: Target) -> Plugged:
+    """With as much data for attacks as the target was trained on, and not all for accuracies."""
+    part = found.dataset.subset(target.train)
+    few = replace(part, x_test=part.x_test[:_TESTS], y_test=part.y_test[:_TESTS])
+    return replace(found, dataset=few, carriers=found.carriers[:_TESTS])
 
 
 def _changes(host: PlugHost, found: Plugged) -> Iterator[_Change]:
