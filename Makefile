@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench docs clean
+.PHONY: help demo test test-slow fuzz lint bench docs clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -24,6 +24,10 @@ test: $(STAMP) ## run the tests with branch coverage
 
 test-slow: $(STAMP) ## run the tests that take minutes
 	$(PYTEST) -m 'slow and not gpu'
+
+fuzz: $(STAMP) ## fuzz the readers of evidence for 5 minutes
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=2.3'
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --seconds 300
 
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
