@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-__all__ = ["MAX_TEXT", "ClassName", "EvidenceModel", "Hex32", "Name", "Size"]
+__all__ = ["MAX_TEXT", "ClassName", "EvidenceModel", "Hex32", "Name", "Size", "Words"]
 
 MAX_TEXT = 200
 
@@ -20,6 +20,7 @@ def _printable(text: str) -> str:
 
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_printable)]
+Words = Annotated[str, Field(min_length=1, max_length=2_000), AfterValidator(_printable)]
 ClassName = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 Size = Annotated[int, Field(ge=1, le=2**40)]
 

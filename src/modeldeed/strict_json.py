@@ -11,6 +11,8 @@ from modeldeed.errors import EvidenceError
 
 __all__ = ["strict_json"]
 
+_MOST_SHOWN = 100
+
 
 def strict_json(data: bytes) -> Any:
     """Parse JSON that evidence may consist of.
@@ -35,7 +37,9 @@ def strict_json(data: bytes) -> Any:
 
 def _refuse_odd_text(value: Any) -> None:
     if isinstance(value, str) and not unicodedata.is_normalized("NFC", value):
-        raise EvidenceError(f"evidence holds text that is not in Unicode normal form C: {value!r}")
+        raise EvidenceError(
+            f"evidence holds text that is not in Unicode normal form C: {_shown(value)}"
+        )
     if isinstance(value, dict):
         for name, item in value.items():
             _refuse_odd_text(name)
@@ -49,10 +53,15 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
         counts = Counter(name for name, _ in pairs)
-        twice = sorted(name for name, count in counts.items() if count > 1)[:10]
+        twice = sorted(_shown(name) for name, count in counts.items() if count > 1)[:10]
         raise EvidenceError(f"the same field stands twice in one object: {', '.join(twice)}")
     return fields
 
 
 def _refuse_number(text: str) -> Any:
-    raise EvidenceError(f"evidence holds no floats, got {text}")
+    raise EvidenceError(f"evidence holds no floats, got {_shown(text)}")
+
+
+def _shown(text: str) -> str:
+    """The begin of a text, which may be as long as the file."""
+    return repr(text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "…")

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import ClassVar, Literal
 
 from modeldeed.errors import EvidenceError
-from modeldeed.evidence_model import EvidenceModel, Hex32, Name
+from modeldeed.evidence_model import EvidenceModel, Hex32, Name, Words
 from modeldeed.identity import Identity
 from modeldeed.manifest import SignedRecord
 
 __all__ = ["Countersignature", "DerivedFrom"]
-
-_Terms = Annotated[str, Field(min_length=1, max_length=2_000)]
 
 
 class Countersignature(SignedRecord):
@@ -37,7 +33,7 @@ class Countersignature(SignedRecord):
     identity: Hex32
     upstream: Hex32
     licensee: Hex32
-    terms: _Terms
+    terms: Words
     tensor_root: Hex32 | None = None
     deed: Hex32 | None = None
 
@@ -79,5 +75,5 @@ class DerivedFrom(EvidenceModel):
     tensor_root: Hex32
     name: Name | None = None
     deed: Hex32 | None = None
-    terms: _Terms | None = None
+    terms: Words | None = None
     countersignature: Countersignature | None = None

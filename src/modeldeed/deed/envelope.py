@@ -15,6 +15,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
+from modeldeed.bounds import require_few_values
 from modeldeed.digests import canonical_json
 from modeldeed.errors import EvidenceError
 from modeldeed.evidence_model import EvidenceModel, Hex32
@@ -128,6 +129,7 @@ def _parsed(data: bytes) -> _Form:
             "this is no deed's envelope: it has more than one signature, or other parts nested "
             "in it; a deed has exactly one signature"
         )
+    require_few_values(data, "envelope")
     strict_json(data)
     try:
         form = _Form.model_validate_json(data)

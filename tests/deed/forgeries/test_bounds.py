@@ -116,9 +116,6 @@ MANY_FAULTS: dict[str, bytes] = {
 }
 
 
-_D5 = pytest.mark.xfail(strict=True, reason="DEFECT D5: every one of many faults is described")
-
-
 def written(folder: Path, kind: str, data: bytes) -> tuple[str, Path]:
     path = folder / f"{kind}-{len(data)}-{data[:8].hex()}".replace(" ", "-")
     path.write_bytes(data)
@@ -135,10 +132,7 @@ def test_what_is_built_to_be_slow_is_refused_in_bounded_time_and_memory(tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[_D5] if name == "fields of a deed" else []) for name in MANY_FAULTS],
-)
+@pytest.mark.parametrize("name", MANY_FAULTS)
 def test_many_faults_do_not_exhaust_the_judge(tmp_path: Path, name: str) -> None:
     """Once, 16 MiB of an opening with five million empty marks asked for more than 4 GiB."""
     kind = "bytes of a deed" if "deed" in name else "bytes of an opening"
@@ -164,7 +158,6 @@ def test_a_field_that_stands_twice_among_many_is_found_in_bounded_time() -> None
      b'{"%b":0,"%b":0}' % (b"x" * 10**5, b"x" * 10**5)],
     ids=["not normal", "float", "twice"],
 )  # fmt: skip
-@pytest.mark.xfail(strict=True, reason="DEFECT D6: a refusal repeats megabytes of what it refuses")
 def test_a_refusal_is_short(data: bytes) -> None:
     with pytest.raises(EvidenceError) as refused:
         strict_json(data)
