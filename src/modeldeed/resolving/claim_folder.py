@@ -139,7 +139,7 @@ class ClaimFolder:
     def _read(self, name: str, limit: int, why: str) -> bytes:
         path = self.path / name
         if not path.exists():
-            raise EvidenceError(f"{name} is missing: {why}")
+            raise EvidenceError(f"the file {name} is missing: {why}")
         return bounded_bytes(self._inside(path), limit)
 
     def _several(self, name: str, suffix: str, limit: int) -> tuple[bytes, ...]:

@@ -104,7 +104,7 @@ def resolve(
         >>> empty = tempfile.mkdtemp()
         >>> found = resolve([empty], {"weight": torch.zeros(2)}, nonce=draw_nonce())
         >>> found.outcome.value, found.claims[0].reason
-        ('evidence invalid', 'deed.json is missing: every claim has a deed')
+        ('evidence invalid', 'the file deed.json is missing: every claim has a deed')
     """
     judge = Judge(
         trust=trust or Trust.empty(),
