@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+import modeldeed
 from modeldeed.cli import ExitCode
 from modeldeed.trust import PinnedAuthority, Trust
-from tests.cli.conftest import Claim, Run
+from tests.cli.conftest import PASSPHRASE, Claim, Run
 from tests.timestamping.authorities import LocalAuthority, make_authority
 
 NONCE = "5a" * 16
@@ -154,3 +156,33 @@ def test_wrong_usage_ends_with_2(run: Run, folder: Path, arguments: tuple[str, .
     done = run(*(str(a).format(deed=folder / "model.deed") for a in arguments))
     assert done.code == ExitCode.USAGE, done.err
     assert done.out == ""
+
+
+def test_an_upstream_owner_consents_to_a_derived_model(
+    run: Run, claim: Claim, folder: Path, tmp_path: Path
+) -> None:
+    """The stranger marks nothing of his own here: any mark of his will do for a deed's form."""
+    bob = modeldeed.Owner.load(claim.path("stranger.key"), PASSPHRASE)
+    triggers = modeldeed.TriggerSet.issue(bob, example=torch.zeros(1, 1, 8, 8), classes=10)
+    triggers.save(tmp_path / "triggers")
+    upstream, consent = folder / "model.deed", tmp_path / "consent.json"
+    asked = [
+        "deed", "license", upstream, *keyed(claim), "--terms", "CC-BY-4.0", "--out", consent,
+        "--licensee",
+    ]  # fmt: skip
+    assert run(*asked, "ff").code == ExitCode.USAGE
+    assert run(*asked, bob.identity.public_key.hex()).code == ExitCode.OK
+    again = run(*asked, bob.identity.public_key.hex())
+    assert again.code == ExitCode.USAGE
+    assert "never overwritten" in again.err
+    made = run(
+        "deed", "create", claim.path("marked.safetensors"), "--out", tmp_path / "bob.deed",
+        "--key", claim.path("stranger.key"), "--passphrase-file", claim.path("passphrase.txt"),
+        "--triggers", tmp_path / "triggers", "--derived-from", upstream,
+        "--countersignature", consent,
+    )  # fmt: skip
+    assert made.code == ExitCode.OK, made.err
+    done = run("deed", "check", tmp_path / "bob.deed", "--json")
+    found = json.loads(done.out)
+    assert done.code == ExitCode.OK
+    assert any("countersignature" in what for what in found["checked"])

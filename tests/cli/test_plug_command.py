@@ -81,6 +81,30 @@ def test_a_fused_model_is_verified_by_its_answers(run: Run, key: list[str], fold
     assert (code, again.answers) == (0, report.answers)
 
 
+def test_a_judge_needs_the_deed_and_an_opening_alone(
+    run: Run, key: list[str], folder: Path
+) -> None:
+    nonce = "5e" * 32
+    done = run("resolve", "--suspect", "fused.onnx", "--json", folder=folder)
+    suspect = json.loads(done.out)["suspect_digest"]
+    steps = [
+        ["deed", "create", "fused.safetensors", "--out", "fused.deed", "--plugin", "mine"],
+        ["deed", "open", "fused.deed", "--plugin", "mine", "--suspect-digest", suspect,
+         "--nonce", nonce, "--out", "opening.json"],
+    ]  # fmt: skip
+    for step in steps:
+        done = run(*step, *key, folder=folder)
+        assert done.code == 0, done.err
+    judged = ["verify", "fused.onnx", "--deed", "fused.deed", "--opening", "opening.json",
+              "--nonce", nonce, "--json"]  # fmt: skip
+    done = run(*judged, "--carriers", "digits", folder=folder)
+    report = Report.model_validate_json(done.out)
+    assert (done.code, report.verdict.value) == (0, "verified")
+    assert report.deed is not None
+    done = run(*judged, folder=folder)
+    assert done.code == 2, done.err
+
+
 def test_another_key_is_not_verified(run: Run, claim: Claim, folder: Path, tmp_path: Path) -> None:
     stranger = ["--key", str(claim.path("stranger.key")), "--passphrase-file",
                 str(claim.path("passphrase.txt"))]  # fmt: skip

@@ -14,6 +14,7 @@ from modeldeed.cli.options import Json, KeyFile, PassphraseFile, errors, open_ow
 from modeldeed.deed import Countersignature, Deed
 from modeldeed.deed.files import save_opening
 from modeldeed.errors import OptionError
+from modeldeed.identity import Identity
 from modeldeed.manifest import MAX_BYTES
 from modeldeed.reporting.deed_tables import check_table, deed_table
 from modeldeed.storage import bounded_bytes, write_atomically
@@ -161,6 +162,29 @@ def open_(
     )
     save_opening(out, opening)
     errors().print(f"{out} holds secrets of this model: give it to the judge alone")
+
+
+@deed_app.command(name="license")
+def license_(
+    deed: Folder,
+    key: KeyFile,
+    licensee: Annotated[
+        str, typer.Option(help="Public key of the one who may, as owner show prints it.")
+    ],
+    terms: Annotated[str, typer.Option(help="The licence, by name or in words.")],
+    out: Annotated[Path, typer.Option(help="File for the signed consent.")],
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Consent to models that somebody makes from this one."""
+    try:
+        identity = Identity(bytes.fromhex(licensee))
+    except ValueError as error:
+        raise OptionError(f"--licensee: {licensee!r} is no public key: {error}") from error
+    consent = Deed.load(deed).license(open_owner(key, passphrase_file), identity, terms)
+    try:
+        write_atomically(out, consent.to_json(), overwrite=False)
+    except FileExistsError as error:
+        raise OptionError(f"--out {out} exists already; a consent is never overwritten") from error
 
 
 @deed_app.command()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from torch import Tensor
 
 from modeldeed import verification
 from modeldeed.cli.options import Json, PassphraseFile, built_model, errors, open_owner
@@ -58,6 +59,12 @@ def verify(
     reference: Annotated[
         Path | None, typer.Option(help="With --deed: the deed's own model.")
     ] = None,
+    carriers: Annotated[
+        str | None,
+        typer.Option(
+            help="With --deed, for a plug-in: benign data of your own, a data set's name or path."
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(help="module:function that returns the suspect's architecture (level 2)."),
@@ -94,13 +101,14 @@ def verify(
     if deed is None and opening is None:
         if passport is None or key is None:
             raise OptionError("give --passport with --key, or --deed with --opening")
-        if nonce is not None or reference is not None:
-            raise OptionError("--nonce and --reference belong to --deed")
+        if (nonce, reference, carriers) != (None, None, None):
+            raise OptionError("--nonce, --reference and --carriers belong to --deed")
         claim |= {"owner": open_owner(key, passphrase_file)}
     elif key is not None:
         raise OptionError("--deed with --opening needs no --key; a judge has none")
     else:
         claim |= {"deed": deed, "opening": opening, "nonce": nonce, "reference": reference}
+        claim["carriers"] = None if carriers is None else _benign(carriers, data_root)
     if is_answering_path(weights) and model is not None:
         raise OptionError("--model and --data belong to weights; this suspect is asked")
     if is_answering_path(weights):
@@ -130,6 +138,12 @@ def verify(
             "if it was trained on standardized inputs, add --normalize"
         )
     raise typer.Exit(shown(report, json_=json_))
+
+
+def _benign(name: str, root: Path | None) -> Tensor:
+    from modeldeed.data import load  # noqa: PLC0415 - most claims need no data readers
+
+    return load(name, root).x_test
 
 
 def _judge_data(name: str, root: Path | None, images: int, *, normalize: bool) -> JudgeData:

@@ -24,6 +24,7 @@ from modeldeed.errors import EvidenceError, OptionError
 from modeldeed.passport.claim import PassportClaim
 from modeldeed.passport.evidence.manifest import Manifest
 from modeldeed.passport.examination import BranchCheck, examine_weights
+from modeldeed.plugin.carriers import canonical_carriers
 from modeldeed.querying.answer_claim import AnswerClaim
 from modeldeed.querying.claims import claim_of
 from modeldeed.querying.query import examine_answers
@@ -32,7 +33,14 @@ from modeldeed.statistics import Budget
 from modeldeed.suspects.answering.preparation import Prepare
 from modeldeed.trust import Trust
 
-__all__ = ["DeedStanding", "open_deed", "passport_claim", "require_reference", "verify_deed"]
+__all__ = [
+    "DeedStanding",
+    "answer_claim",
+    "open_deed",
+    "passport_claim",
+    "require_reference",
+    "verify_deed",
+]
 
 
 @dataclass(frozen=True)
@@ -156,7 +164,7 @@ def verify_deed(
     else:
         report = examine_answers(
             suspect,
-            _answer_claim(mark, carriers),
+            answer_claim(mark, carriers),
             standing,
             batches=(min(mark.batches, default=0),) if batches is None else batches,
             transcripts=transcripts,
@@ -247,7 +255,19 @@ def passport_claim(mark: ShownMark, folder: str | Path | None) -> PassportClaim:
     return claim
 
 
-def _answer_claim(mark: ShownMark, carriers: Tensor | None) -> AnswerClaim:
+def answer_claim(mark: ShownMark, carriers: Tensor | None) -> AnswerClaim:
+    """The claim of an opened mark that is asked for.
+
+    Args:
+        mark: opened.
+        carriers: for a plug-in: benign samples of the judge's, a model's inputs in [0, 1] (images)
+            or [−1, 1), or canonical integers.
+
+    Raises:
+        OptionError: carriers are missing, given without need, or of another form.
+    """
+    if mark.kind == "plugin" and carriers is not None:
+        carriers = canonical_carriers(carriers, mark.anchor.plugin_rule.backgrounds.input)
     if mark.manifest is None or mark.claimant is None:
         return batch_claim(mark, carriers)
     if mark.kind == "triggers":

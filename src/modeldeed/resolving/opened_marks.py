@@ -6,15 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from modeldeed.deed import Deed
-from modeldeed.deed.batch_claims import batch_claim
 from modeldeed.deed.recomputing import ShownMark
-from modeldeed.deed.verifying import DeedStanding, passport_claim
+from modeldeed.deed.verifying import DeedStanding, answer_claim, passport_claim
 from modeldeed.errors import OptionError
-from modeldeed.passport.claim import PassportClaim
 from modeldeed.passport.examination import WHITE_BOX
-from modeldeed.plugin.carriers import canonical_carriers
 from modeldeed.querying.answer_claim import AnswerClaim
-from modeldeed.querying.claims import claim_of
 from modeldeed.resolving.judge import Judge
 from modeldeed.resolving.reading import JudgedMark
 from modeldeed.statistics import BLACK_BOX
@@ -57,17 +53,12 @@ def judged(
     return made, standing.stamp, standing.notes
 
 
-def _answer_claim(mark: ShownMark, judge: Judge) -> PassportClaim | AnswerClaim | None:
-    carriers = None
-    if mark.kind == "plugin":
-        if judge.carriers is None:
-            return None
-        form = mark.anchor.plugin_rule.backgrounds.input
-        try:
-            carriers = canonical_carriers(judge.carriers, form)
-        except OptionError:  # the judge's data are of another form, which is no fault of the claim
-            return None
-    if mark.manifest is None or mark.claimant is None:
-        return batch_claim(mark, carriers)
-    named = {"triggers": mark.manifest} if mark.kind == "triggers" else {"plugin": mark.manifest}
-    return claim_of(mark.claimant, carriers=carriers, **named)
+def _answer_claim(mark: ShownMark, judge: Judge) -> AnswerClaim | None:
+    if mark.kind != "plugin":
+        return answer_claim(mark, None)
+    if judge.carriers is None:
+        return None
+    try:
+        return answer_claim(mark, judge.carriers)
+    except OptionError:  # the judge's data are of another form, which is no fault of the claim
+        return None
