@@ -14,12 +14,11 @@ from torch import nn
 
 from benchmarks.experiments._canonical_inputs import POINTS, SOUND
 from benchmarks.experiments._distortions import DISTORTIONS
-from benchmarks.experiments._extraction import Extract
 from benchmarks.experiments._sweep import Learned
 from benchmarks.experiments._trigger_pairs import Mark
 from benchmarks.hosts import QUICK, STANDARD, Host
 from benchmarks.speech import SPOKEN_DIGITS
-from modeldeed.attacks import Attack, AttackData, FineTune, Prune, Quantize
+from modeldeed.attacks import Attack, AttackData, Distill, FineTune, Prune, Quantize
 from modeldeed.training import Recipe
 from modeldeed.triggers.training import TriggerTraining
 
@@ -164,7 +163,7 @@ def _extraction(host: Host) -> Iterator[Try]:
     recipe = host.recipe
     epochs = recipe.epochs // 2 if recipe.epochs >= _LONG else recipe.epochs
     learn = partial(
-        Extract,
+        Distill,
         epochs=epochs,
         batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate if recipe.optimizer == "sgd" else 0.01,

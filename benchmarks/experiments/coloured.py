@@ -18,13 +18,12 @@ from torch import nn
 
 from benchmarks.cells import Values
 from benchmarks.experiments._coloured_card import Coloured, Left, Measured, render
-from benchmarks.experiments._decorrelation import decorrelated
 from benchmarks.hosts import QUICK, Host
 from benchmarks.pairs import owner_for
 from benchmarks.registry import Setting, experiment
 from benchmarks.run import Run
 from modeldeed import Owner, Passport, TrainingRule, verify
-from modeldeed.attacks import fine_tune, low_variance_resampling, prune
+from modeldeed.attacks import decorrelated, fine_tune, low_variance_resampling, prune
 from modeldeed.data import Dataset
 from modeldeed.training import Epoch, accuracy, train
 

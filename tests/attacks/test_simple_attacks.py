@@ -9,9 +9,12 @@ from torch import nn
 from modeldeed.attacks import (
     AttackData,
     LowVarianceResampling,
+    add_weight_noise,
+    cast,
     fine_tune,
     prune,
     quantize,
+    shift_weights,
     with_new_classifier,
 )
 from modeldeed.errors import OptionError
@@ -52,6 +55,82 @@ def test_pruning_leaves_norms_and_biases(model: nn.Module) -> None:
         if not torch.equal(tensor, changed.state_dict()[name])
     ]
     assert changed_names == [f"{index}.weight" for index in (0, 3, 5, 7, 11)]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_any_weights_are_zeroed_where_that_is_asked_for(model: nn.Module, share: float) -> None:
+    changed = prune(model, share=share, scope="random", generator=generator())
+    large = 0
+    for before, after in zip(weights(model), weights(changed), strict=True):
+        gone = after == 0
+        assert int(gone.sum()) == round(share * gone.numel())
+        assert torch.equal(after[~gone], before[~gone])
+        large += int((before[gone].abs() > before.abs().median()).sum())
+    total = sum(before.numel() for before in weights(model))
+    assert 0.3 * share * total < large < 0.7 * share * total  # half of them are large
+    with pytest.raises(OptionError, match="give a generator"):
+        prune(model, share=share, scope="random")
+
+
+def test_groups_of_weights_have_scales_of_their_own(model: nn.Module) -> None:
+    changed = quantize(model, bits=4, group=6)
+    for before, after in zip(weights(model), weights(changed), strict=True):
+        for old, new in zip(before.flatten(1), after.flatten(1), strict=True):
+            for part, rounded in zip(old.split(6), new.split(6), strict=True):
+                step = part.abs().max() / 7
+                torch.testing.assert_close(rounded / step, (part / step).round(), rtol=0, atol=1e-3)
+    coarse = quantize(model, bits=4)
+    near, far = (float((m[5].weight - model[5].weight).detach().norm()) for m in (changed, coarse))
+    assert near < far
+
+
+def test_rounding_is_that_of_torch(model: nn.Module) -> None:
+    weight = model[5].weight.detach()
+    scale = weight.abs().amax((1, 2, 3)) / 127
+    zero = torch.zeros(8, dtype=torch.int32)
+    expected = torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -127, 127)
+    torch.testing.assert_close(quantize(model, bits=8)[5].weight.detach(), expected)
+
+
+@pytest.mark.parametrize(
+    ("form", "bits"),
+    [("float16", 11), ("bfloat16", 8), ("float8_e4m3fn", 4), ("float8_e5m2", 3)],
+)
+def test_a_format_keeps_as_many_bits_as_it_has(model: nn.Module, form: str, bits: int) -> None:
+    model[0].weight.data.mul_(0.5).add_(torch.sign(model[0].weight.data))  # no tiny ones
+    changed = cast(model, form)
+    before, after = model[0].weight.detach(), changed[0].weight.detach()
+    assert after.dtype == torch.float32
+    relative = ((after - before) / before).abs().max()
+    assert 2.0**-bits / 2 < relative <= 2.0**-bits
+    assert torch.equal(cast(changed, form)[0].weight, after)
+    assert torch.equal(changed[6].num_batches_tracked, model[6].num_batches_tracked)
+
+
+def test_what_a_format_cannot_hold_is_cut_off(model: nn.Module) -> None:
+    model[0].weight.data[0, 0, 0, 0] = 1e9
+    assert cast(model, "float8_e5m2")[0].weight.isfinite().all()
+    with pytest.raises(OptionError, match="format 'int3' is unknown"):
+        cast(model, "int3")
+
+
+def test_noise_is_as_large_as_asked_for(model: nn.Module) -> None:
+    changed = add_weight_noise(model, scale=0.3, generator=generator())
+    for before, after in zip(weights(model)[1:], weights(changed)[1:], strict=True):
+        ratio = (after - before).square().mean().sqrt() / before.square().mean().sqrt()
+        assert 0.2 < ratio < 0.4
+        assert abs(float((after - before).mean() / (after - before).std())) < 0.5
+
+
+def test_filters_are_shifted_against_their_mean(model: nn.Module) -> None:
+    changed = shift_weights(model, shift=1.0, noise=0.0, generator=generator())
+    for before, after in zip(weights(model)[:-1], weights(changed)[:-1], strict=True):
+        torch.testing.assert_close(after, before - before.mean(0))
+        assert after.mean(0).abs().max() < 1e-6
+    assert torch.equal(changed[11].weight, model[11].weight)  # the classifier
+    noisy = shift_weights(model, shift=0.0, noise=1.0, generator=generator())
+    moved = (noisy[5].weight - model[5].weight).detach()
+    assert 0.8 < moved.std() / model[5].weight.std() < 1.2
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
@@ -114,9 +193,13 @@ def test_without_a_classifier_inside_there_is_no_new_one(broken: nn.Module) -> N
     [
         (lambda m: prune(m, share=0.0), "share is in"),
         (lambda m: prune(m, share=1.0), "share is in"),
-        (lambda m: prune(m, share=0.5, scope="row"), "scope is 'global' or 'layer'"),
+        (lambda m: prune(m, share=0.5, scope="row"), "scope is 'global', 'layer' or"),
         (lambda m: quantize(m, bits=1), "bits is in"),
         (lambda m: quantize(m, bits=9), "bits is in"),
+        (lambda m: quantize(m, bits=4, group=0), "group is a number"),
+        (lambda m: add_weight_noise(m, scale=0.0, generator=generator()), "scale is"),
+        (lambda m: shift_weights(m, shift=-1, noise=0, generator=generator()), "shift is"),
+        (lambda m: shift_weights(m, shift=1, noise=-1, generator=generator()), "noise is"),
         (lambda m: with_new_classifier(m, 1, generator=generator()), "at least 2 classes"),
         (lambda _: LowVarianceResampling(passes=0), "passes ≥ 1"),
         (lambda _: LowVarianceResampling(samples=1), "samples ≥ 2"),

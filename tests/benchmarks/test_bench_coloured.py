@@ -15,8 +15,8 @@ from benchmarks.cards import Card, read_card
 from benchmarks.cli import app
 from benchmarks.experiments import coloured
 from benchmarks.experiments._coloured_card import Coloured
-from benchmarks.experiments._decorrelation import decorrelated
 from benchmarks.hosts import Host
+from modeldeed.attacks import decorrelated
 from modeldeed.training import Recipe
 
 TINY = Host(data="digits", network="resnet_small", train=128, test=96, recipe=Recipe(epochs=3))

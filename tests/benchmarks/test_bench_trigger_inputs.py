@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.experiments._canonical_inputs import POINTS, SOUND, form_of_data
-from benchmarks.experiments._extraction import Extract, anew
 from benchmarks.experiments._trigger_pairs import issued
 from benchmarks.pairs import owner_for
 from benchmarks.speech import SAMPLES, SoundNetwork, spoken_digits
-from modeldeed.attacks import AttackData
+from modeldeed.attacks import AttackData, Distill
+from modeldeed.attacks._students import anew
 from modeldeed.data import Dataset
 from modeldeed.errors import DataError
 from modeldeed.training import Recipe, accuracy, train
@@ -161,7 +161,7 @@ def test_a_student_learns_the_teachers_answers_and_not_the_labels(hard: bool) ->
         name="wrong", x_train=data.x_train, y_train=1 - data.y_train, x_test=data.x_test,
         y_test=data.y_test, classes=data.classes, mean=data.mean, std=data.std,
     )  # fmt: skip
-    attack = Extract(epochs=40, learning_rate=0.05, batch_size=16, hard=hard)
+    attack = Distill(epochs=40, learning_rate=0.05, batch_size=16, hard=hard)
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     students = [
         attack.apply(teacher, AttackData(wrong), torch.Generator().manual_seed(seed))

@@ -13,14 +13,18 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from modeldeed.errors import OptionError
 
-__all__ = ["chunks", "copy_of", "re_estimate", "weighted_layers"]
+__all__ = ["chunks", "copy_of", "drawn_seed", "re_estimate", "weighted_layers", "weights_of"]
 
 _CHUNK = 128
+_ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 
 
 def copy_of(model: nn.Module) -> nn.Module:
-    """A deep copy in evaluation mode: an attack never touches the model it is given."""
-    return copy.deepcopy(model).eval()
+    """A deep copy in evaluation mode, without gradients: the given model is never touched."""
+    changed = copy.deepcopy(model).eval()
+    for parameter in changed.parameters():
+        parameter.grad = None
+    return changed
 
 
 def weighted_layers(
@@ -57,6 +61,31 @@ def weighted_layers(
             "there is nothing to attack"
         )
     return found
+
+
+def weights_of(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """The weights of `weighted_layers`, and those that attention holds beside its layers.
+
+    Args:
+        model: what is attacked.
+
+    Returns:
+        Names and weights in the model's order, each once.
+
+    Raises:
+        OptionError: as `weighted_layers`.
+    """
+    wanted = {id(layer.weight) for _, layer in weighted_layers(model)}
+    for module in model.modules():
+        if isinstance(module, nn.MultiheadAttention):
+            held = (getattr(module, name, None) for name in _ATTENTION)
+            wanted |= {id(weight) for weight in held if weight is not None}
+    return [(name, weight) for name, weight in model.named_parameters() if id(weight) in wanted]
+
+
+def drawn_seed(generator: torch.Generator) -> int:
+    """A seed for what cannot take the generator itself."""
+    return int(torch.randint(2**31, (), generator=generator))
 
 
 def chunks(inputs: Tensor) -> Sequence[Tensor]:

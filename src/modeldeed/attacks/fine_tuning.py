@@ -8,14 +8,18 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from modeldeed.attacks._layers import copy_of
-from modeldeed.attacks.registry import Attack, AttackData, register
+from modeldeed.attacks._layers import copy_of, drawn_seed
+from modeldeed.attacks._learning import scaled
+from modeldeed.attacks.registry import Attack, AttackData, Need, register
 from modeldeed.data import Dataset
 from modeldeed.errors import OptionError
 from modeldeed.training import Augment, Recipe, train
@@ -42,7 +46,7 @@ def with_new_classifier(model: nn.Module, classes: int, *, generator: torch.Gene
     changed = copy_of(model)
     name, old = _classifier(changed)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_drawn_seed(generator))
+        torch.manual_seed(drawn_seed(generator))
         new = nn.Linear(old.in_features, classes, bias=old.bias is not None)
     parent, _, attribute = name.rpartition(".")
     setattr(
@@ -122,7 +126,7 @@ def fine_tune(
         learning_rate=learning_rate,
         batch_size=batch_size,
         bfloat16=bfloat16,
-        seed=_drawn_seed(generator),
+        seed=drawn_seed(generator),
     )
     if new_classifier:
         changed = with_new_classifier(model, dataset.num_classes, generator=generator)
@@ -151,10 +155,6 @@ def _require_classes(model: nn.Module, dataset: Dataset) -> None:
         )
 
 
-def _drawn_seed(generator: torch.Generator) -> int:
-    return int(torch.randint(2**31, (), generator=generator))
-
-
 @register("fine-tune")
 @dataclass(frozen=True, kw_only=True)
 class FineTune(Attack):
@@ -169,12 +169,32 @@ class FineTune(Attack):
         bfloat16: train under autocast to bfloat16.
     """
 
+    source: ClassVar[str] = "Adi et al., USENIX Security 2018"
+    needs: ClassVar[tuple[Need, ...]] = ("inputs", "labels")
+
     epochs: int
     learning_rate: float
     new_classifier: bool = False
     last_layer_only: bool = False
     batch_size: int = 64
     bfloat16: bool = False
+
+    @classmethod
+    def strengths(cls, recipe: Recipe | None = None) -> Mapping[str, Attack]:
+        """FTLL, RTLL, FTAL at a tenth of the rate and at all of it, RTAL."""
+        made = partial(scaled, cls, recipe)
+        return {
+            "FTLL": made(last_layer_only=True),
+            "RTLL": made(last_layer_only=True, new_classifier=True),
+            "FTAL, 0.1× rate": made(rate=0.1),
+            "FTAL": made(),
+            "RTAL": made(new_classifier=True),
+        }
+
+    def needed(self) -> tuple[Need, ...]:
+        """The architecture, too, where the classifier is treated apart."""
+        apart = self.new_classifier or self.last_layer_only
+        return (*self.needs, "architecture") if apart else self.needs
 
     def apply(self, model: nn.Module, data: AttackData, generator: torch.Generator) -> nn.Module:
         """A trained copy."""

@@ -1,4 +1,4 @@
-"""Set small weights to zero, over the whole model or layer by layer.
+"""Set weights to zero: the small ones over the whole model or of each layer, or any.
 
 Source:
     S. Han, J. Pool, J. Tran, W. Dally, "Learning both Weights and Connections for Efficient Neural
@@ -8,29 +8,38 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from modeldeed.attacks._layers import copy_of, weighted_layers
+from modeldeed.attacks._layers import copy_of, weights_of
 from modeldeed.attacks.registry import Attack, AttackData, register
 from modeldeed.errors import OptionError
+from modeldeed.training import Recipe
 
 __all__ = ["Prune", "prune"]
 
-Scope = Literal["global", "layer"]
+Scope = Literal["global", "layer", "random"]
 
 
-def prune(model: nn.Module, *, share: float, scope: Scope = "global") -> nn.Module:
-    """Set the smallest weights of a copy's convolutions and linear layers to zero.
+def prune(
+    model: nn.Module,
+    *,
+    share: float,
+    scope: Scope = "global",
+    generator: torch.Generator | None = None,
+) -> nn.Module:
+    """Set weights of a copy's convolutions, linear layers and attention to zero.
 
     Args:
         model: not changed.
         share: part of the weights, in (0, 1).
-        scope: ``"global"`` compares all of them together, ``"layer"`` those of a layer, so that
-            every layer loses the same share.
+        scope: ``"global"`` takes the smallest of all together, ``"layer"`` those of each layer,
+            so that every layer loses the same share, ``"random"`` any of each layer.
+        generator: of random scope, on the CPU.
 
     Returns:
         The copy in evaluation mode; biases and norms stay.
@@ -40,10 +49,16 @@ def prune(model: nn.Module, *, share: float, scope: Scope = "global") -> nn.Modu
     """
     if not 0 < share < 1:
         raise OptionError(f"share is in (0, 1), got {share}")
-    if scope not in ("global", "layer"):
-        raise OptionError(f"scope is 'global' or 'layer', got {scope!r}")
+    if scope not in ("global", "layer", "random"):
+        raise OptionError(f"scope is 'global', 'layer' or 'random', got {scope!r}")
     changed = copy_of(model)
-    weights: list[Tensor] = [module.weight.data for _, module in weighted_layers(changed)]
+    weights: list[Tensor] = [weight.data for _, weight in weights_of(changed)]
+    if scope == "random":
+        if generator is None:
+            raise OptionError("random scope draws: give a generator")
+        for weight in weights:
+            _zero_any(weight, share, generator)
+        return changed
     for group in [weights] if scope == "global" else [[weight] for weight in weights]:
         _zero_smallest(group, share)
     return changed
@@ -62,24 +77,44 @@ def _zero_smallest(weights: list[Tensor], share: float) -> None:
         weight.mul_(part.view(weight.shape))
 
 
+def _zero_any(weight: Tensor, share: float, generator: torch.Generator) -> None:
+    order = torch.randperm(weight.numel(), generator=generator)[: round(share * weight.numel())]
+    kept = torch.ones(weight.numel(), dtype=torch.bool).index_fill_(0, order, value=False)
+    weight.mul_(kept.view(weight.shape).to(weight.device))
+
+
 @register("prune")
 @dataclass(frozen=True, kw_only=True)
 class Prune(Attack):
-    """Set small weights to zero; see `prune`.
+    """Set weights to zero, small ones or any; see `prune`.
 
     Attributes:
         share: part of the weights, in (0, 1).
-        scope: over the whole model, or layer by layer.
+        scope: the smallest of the whole model or of each layer, or any of each layer.
     """
+
+    source: ClassVar[str] = "Han et al., NeurIPS 2015; Uchida et al., ICMR 2017"
 
     share: float
     scope: Scope = "global"
+
+    @classmethod
+    def strengths(cls, recipe: Recipe | None = None) -> Mapping[str, Attack]:  # noqa: ARG003
+        """Shares of the whole model's weights, of each layer's, and of any."""
+        return {
+            "30 %": cls(share=0.3),
+            "60 %": cls(share=0.6),
+            "any 30 %": cls(share=0.3, scope="random"),
+            "90 %": cls(share=0.9),
+            "90 % of each layer": cls(share=0.9, scope="layer"),
+            "any 60 %": cls(share=0.6, scope="random"),
+        }
 
     def apply(
         self,
         model: nn.Module,
         data: AttackData,  # noqa: ARG002 - needs none
-        generator: torch.Generator,  # noqa: ARG002 - draws nothing
+        generator: torch.Generator,
     ) -> nn.Module:
         """A pruned copy."""
-        return prune(model, share=self.share, scope=self.scope)
+        return prune(model, share=self.share, scope=self.scope, generator=generator)

@@ -13,53 +13,25 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modeldeed.attacks._layers import chunks, copy_of, re_estimate, weighted_layers
+from modeldeed.attacks._input_moments import KINDS, Moments, measured
+from modeldeed.attacks._layers import copy_of, re_estimate, weighted_layers
+from modeldeed.attacks._learning import scaled
 from modeldeed.attacks.fine_tuning import fine_tune
-from modeldeed.attacks.registry import Attack, AttackData, register
+from modeldeed.attacks.registry import Attack, AttackData, Need, register
 from modeldeed.errors import OptionError
+from modeldeed.training import Recipe
 
 __all__ = ["LowVarianceResampling", "low_variance_resampling"]
 
 Fill = Literal["zero", "noise"]
-_KINDS = (nn.Conv2d, nn.Linear)
-
-
-@dataclass
-class _Moments:
-    """Sums over a layer's inputs, by group: of vectors ``(G, D)``, of products ``(G, D, D)``."""
-
-    count: int
-    sums: Tensor
-    products: Tensor
-
-    @classmethod
-    def like(cls, vectors: Tensor) -> _Moments:
-        """None yet, for vectors of shape ``(G, D, n)``."""
-        groups, width, _ = vectors.shape
-        sums = vectors.new_zeros(groups, width, dtype=torch.float64)
-        return cls(0, sums, sums.new_zeros(groups, width, width))
-
-    def add(self, vectors: Tensor) -> None:
-        """Count some vectors of shape ``(G, D, n)``."""
-        self.count += vectors.shape[-1]
-        self.sums += vectors.sum(-1, dtype=torch.float64)
-        self.products += (vectors @ vectors.mT).double()
-
-    def mean(self) -> Tensor:
-        """Shape ``(G, D)``."""
-        return self.sums / self.count
-
-    def covariance(self) -> Tensor:
-        """Centered, shape ``(G, D, D)``."""
-        mean = self.mean()
-        return self.products / self.count - mean[:, :, None] * mean[:, None, :]
 
 
 def low_variance_resampling(
@@ -72,11 +44,11 @@ def low_variance_resampling(
 ) -> nn.Module:
     """Keep of every row what the layer's inputs excite; zero the rest or resample it.
 
-    For every Conv2d and Linear layer the input vectors of the calibration samples (patches, for a
-    convolution) give a mean μ and a centered covariance. Its leading eigenvectors up to the wanted
-    share of variance, and μ itself, span the subspace that is kept: layers without a bias of their
-    own keep their mean output. All layers are measured on the model as given; running statistics
-    are re-estimated afterwards on the same samples.
+    For every convolution and linear layer the input vectors of the calibration samples (patches,
+    for a convolution) give a mean μ and a centered covariance. Its leading eigenvectors up to the
+    wanted share of variance, and μ itself, span the subspace that is kept: layers without a bias
+    of their own keep their mean output. All layers are measured on the model as given; running
+    statistics are re-estimated afterwards on the same samples.
 
     Args:
         model: the suspect; not changed.
@@ -101,8 +73,8 @@ def low_variance_resampling(
     if fill not in ("zero", "noise"):
         raise OptionError(f"fill is 'zero' or 'noise', got {fill!r}")
     changed = copy_of(model)
-    layers = weighted_layers(changed, _KINDS)
-    for layer, moments in _measured(changed, layers, calibration):
+    layers = weighted_layers(changed, KINDS)
+    for layer, moments in measured(changed, layers, calibration):
         kept = _subspace(moments, energy)
         weight = layer.weight.data
         groups = kept.shape[0]
@@ -115,47 +87,7 @@ def low_variance_resampling(
     return changed
 
 
-def _measured(
-    model: nn.Module, layers: list[tuple[str, Any]], calibration: Tensor
-) -> list[tuple[Any, _Moments]]:
-    """Each layer that ran, with the moments of its inputs; a shared weight has those of all."""
-    moments: dict[int, _Moments] = {}
-
-    def watch(module: Any, inputs: tuple[Tensor, ...]) -> None:
-        vectors = _vectors(module, inputs[0].detach().float())
-        key = id(module.weight)
-        if key not in moments:
-            moments[key] = _Moments.like(vectors)
-        moments[key].add(vectors)
-
-    hooks = [
-        module.register_forward_pre_hook(watch)
-        for module in model.modules()
-        if isinstance(module, _KINDS)
-    ]
-    try:
-        with torch.no_grad():
-            for piece in chunks(calibration):
-                model(piece)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return [(m, moments[id(m.weight)]) for _, m in layers if id(m.weight) in moments]
-
-
-def _vectors(module: Any, x: Tensor) -> Tensor:
-    """The vectors a layer's rows are multiplied with, ``(G, D, n)``."""
-    if isinstance(module, nn.Linear):
-        return x.reshape(1, -1, x.shape[-1]).mT
-    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-    padded = F.pad(x, module._reversed_padding_repeated_twice, mode=mode)
-    patches = F.unfold(padded, module.kernel_size, dilation=module.dilation, stride=module.stride)
-    samples, width, positions = patches.shape
-    grouped = patches.reshape(samples, module.groups, width // module.groups, positions)
-    return grouped.permute(1, 2, 0, 3).flatten(2)
-
-
-def _subspace(moments: _Moments, energy: float) -> Tensor:
+def _subspace(moments: Moments, energy: float) -> Tensor:
     """An orthonormal basis ``(G, D, k)`` of what is kept; zero columns where a group keeps less."""
     values, vectors = torch.linalg.eigh(moments.covariance())
     values, vectors = values.flip(-1).clamp_min(0), vectors.flip(-1)
@@ -199,6 +131,9 @@ class LowVarianceResampling(Attack):
         OptionError: a field is out of range.
     """
 
+    source: ClassVar[str] = "This project"
+    needs: ClassVar[tuple[Need, ...]] = ("inputs",)
+
     passes: int = 1
     energy: float = 0.95
     fill: Fill = "noise"
@@ -214,6 +149,27 @@ class LowVarianceResampling(Attack):
                 "resampling needs passes ≥ 1, samples ≥ 2 and epochs ≥ 0, got "
                 f"{self.passes}, {self.samples}, {self.epochs}"
             )
+
+    @classmethod
+    def strengths(cls, recipe: Recipe | None = None) -> Mapping[str, Attack]:
+        """Once without any training, then four times with a third of the host's own after each."""
+        mended = partial(scaled, cls, recipe)
+        return {
+            "once, emptied": cls(fill="zero"),
+            "once": cls(),
+            "once, energy 0.8": cls(energy=0.8),
+            "4 passes, fine-tuned": mended(passes=4),
+            "4 passes, energy 0.8, fine-tuned": mended(passes=4, energy=0.8),
+        }
+
+    def needed(self) -> tuple[Need, ...]:
+        """Labels as well where it fine-tunes."""
+        return ("inputs", "labels") if self.epochs else self.needs
+
+    def inputs_seen(self, data: AttackData) -> int:
+        """All where it fine-tunes."""
+        given = len(data.dataset.y_train)
+        return given if self.epochs else min(self.samples, given)
 
     def apply(self, model: nn.Module, data: AttackData, generator: torch.Generator) -> nn.Module:
         """A changed copy; see `low_variance_resampling`."""

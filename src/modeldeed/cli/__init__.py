@@ -15,6 +15,7 @@ import typer
 
 from modeldeed._version import __version__
 from modeldeed.cli.anchor import anchor_app
+from modeldeed.cli.attack import attack
 from modeldeed.cli.deed import deed_app
 from modeldeed.cli.demo import demo
 from modeldeed.cli.exit_codes import ExitCode, code_of
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (demo, keygen, plan, query, read, resolve, verify):
+for command in (attack, demo, keygen, plan, query, read, resolve, verify):
     app.command()(command)
 app.add_typer(anchor_app, name="anchor")
 app.add_typer(deed_app, name="deed")
