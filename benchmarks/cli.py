@@ -95,16 +95,21 @@ def tables_(
     ] = False,
     results: ResultsOption = RESULTS,
 ) -> None:
-    """Make the results page's tables anew from the cards."""
+    """Make the tables of the results page, and of pages beside it, anew from the cards."""
     try:
-        entries = registry.experiments()
-        current = tables.update_page(page, entries, read_cards(results), write=not check)
+        cards = read_cards(results)
+        current = {
+            place.name: tables.update_page(place, entries, cards, write=not check)
+            for place, entries in tables.pages(page, registry.experiments())
+        }
     except ModelDeedError as error:
         _fail(str(error))
-    if check and not current:
-        typer.echo(f"{page.name} is out of date: run python -m benchmarks tables", err=True)
+    if check and not all(current.values()):
+        late = ", ".join(name for name, whole in current.items() if not whole)
+        typer.echo(f"{late} is out of date: run python -m benchmarks tables", err=True)
         raise typer.Exit(1)
-    typer.echo(f"{page.name} {'was' if current else 'is now'} up to date", err=True)
+    for name, whole in current.items():
+        typer.echo(f"{name} {'was' if whole else 'is now'} up to date", err=True)
 
 
 def _entries(name: str, setting: str) -> list[Experiment]:

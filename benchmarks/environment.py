@@ -19,7 +19,7 @@ __all__ = ["ROOT", "code_digest", "commit", "hardware", "versions"]
 ROOT = Path(__file__).resolve().parent.parent
 
 # What running benchmarks itself rewrites does not make the measured code another one.
-_GENERATED = (":(exclude)benchmarks/results", ":(exclude)docs/results.md")
+_GENERATED = (":(exclude)benchmarks/results", ":(exclude)docs")
 
 # Parts of the package that call the core but compute nothing an experiment measures.
 _SHELLS = ("cli", "demo", "reporting", "integrations")

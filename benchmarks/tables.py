@@ -10,7 +10,7 @@ from benchmarks.registry import Experiment
 from modeldeed.errors import DataError
 from modeldeed.storage import write_atomically
 
-__all__ = ["INTRODUCTION", "render_page", "section", "update_page"]
+__all__ = ["INTRODUCTION", "pages", "render_page", "section", "update_page"]
 
 INTRODUCTION = """# Results
 
@@ -92,6 +92,27 @@ def update_page(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, after.encode())
     return after == before
+
+
+def pages(
+    results: Path, entries: Sequence[Experiment]
+) -> list[tuple[Path, tuple[Experiment, ...]]]:
+    """The results page, with every experiment, and the pages beside it that show some of them.
+
+    Args:
+        results: the results page.
+        entries: all experiments.
+
+    Returns:
+        Pages with the experiments that stand in each.
+    """
+    found: list[tuple[Path, tuple[Experiment, ...]]] = [(results, tuple(entries))]
+    for page in sorted(results.parent.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        shown = tuple(e for e in entries if f"<!-- cards:{e.name}:" in text)
+        if page != results and shown:
+            found.append((page, shown))
+    return found
 
 
 def _provenance(card: Card) -> str:

@@ -104,5 +104,15 @@ def test_the_command_writes_the_page_and_checks_it(tmp_path: Path) -> None:
     assert code() == 0
     assert code("--check") == 0
     assert "719/720" in page.read_text(encoding="utf-8")
+    beside = page.with_name("other.md")
+    beside.write_text(f"before\n{BEGIN}\n{END}\nafter\n")
+    page.with_name("plain.md").write_text("no tables\n")
+    assert code("--check") == 1
+    assert code() == 0
+    assert code("--check") == 0
+    made = beside.read_text(encoding="utf-8")
+    assert "719/720" in made
+    assert made.count("<!-- cards:") == 2
+    assert page.with_name("plain.md").read_text() == "no tables\n"
     (results / "fidelity-quick.json").write_text("{}")
     assert code() == 2
