@@ -16,8 +16,8 @@ from modeldeed.errors import EvidenceError
 from modeldeed.manifest import SignedManifest
 from modeldeed.passport.evidence.manifest import Manifest
 from modeldeed.plugin.backgrounds import Backgrounds, background_root
-from modeldeed.plugin.target_classes import labels_of
-from modeldeed.streams import KeyStream, derive
+from modeldeed.plugin.target_classes import batch_labels, labels_of
+from modeldeed.streams import derive
 from tests.deed.conftest import Marked
 from tests.plugin.answering import OWNER, fusion
 
@@ -124,9 +124,11 @@ def test_a_plugins_batch_shows_this_models_classes_alone() -> None:
     assert first.key != other.key
     assert not set(first.backgrounds) & set(second.backgrounds)
     rule = here.anchor.plugin_rule
-    labels = KeyStream(bytes.fromhex(first.key), "labels").integers(rule.classes, rule.count)
-    assert labels.equal(labels_of(here.model_key(OWNER), rule, 0))
-    known = Backgrounds(background_root(seed, rule.backgrounds), rule.backgrounds).keys([0, 63])
+    shown = [bytes.fromhex(key) for key in first.backgrounds]
+    labels = batch_labels(bytes.fromhex(first.key), shown, rule.classes)
+    own = Backgrounds(background_root(seed, rule.backgrounds), rule.backgrounds)
+    assert labels.equal(labels_of(here.model_key(OWNER), own, rule, 0))
+    known = own.keys([0, 63])
     assert [known[0].hex(), known[63].hex()] == [first.backgrounds[0], first.backgrounds[63]]
     assert seed.hex() not in first.value().decode()
 

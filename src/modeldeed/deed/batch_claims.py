@@ -18,8 +18,8 @@ from modeldeed.manifest import SignedManifest
 from modeldeed.plugin.backgrounds import Backgrounds
 from modeldeed.plugin.carriers import require_carriers
 from modeldeed.plugin.claim import PluginClaim, VerificationSamples
+from modeldeed.plugin.target_classes import batch_labels
 from modeldeed.querying.answer_claim import AnswerClaim
-from modeldeed.streams import KeyStream
 from modeldeed.triggers.claim import TriggerClaim
 from modeldeed.triggers.generate import Triggers, generate
 
@@ -93,10 +93,11 @@ class OpenedBackgrounds(PluginClaim):
         """
         secret, rule = _secret(self.secrets, number), self.rule
         start = number * rule.count
-        keys = {start + i: bytes.fromhex(key) for i, key in enumerate(secret.backgrounds)}
+        shown = [bytes.fromhex(key) for key in secret.backgrounds]
+        keys = {start + i: key for i, key in enumerate(shown)}
         indices = torch.arange(start, start + rule.count)
         samples = Backgrounds.of_keys(keys, rule.backgrounds).place(self._drawn(number), indices)
-        labels = KeyStream(bytes.fromhex(secret.key), "labels").integers(rule.classes, rule.count)
+        labels = batch_labels(bytes.fromhex(secret.key), shown, rule.classes)
         return VerificationSamples(samples, labels)
 
 

@@ -91,8 +91,10 @@ class PluginClaim(AnswerClaim):
         rule = self.rule
         root = background_root(self.owner.seed(self.manifest.label), rule.backgrounds)
         indices = torch.arange(number * rule.count, (number + 1) * rule.count)
-        samples = Backgrounds(root, rule.backgrounds).place(self._drawn(number), indices)
-        return VerificationSamples(samples, labels_of(self.model_key(), rule, number))
+        backgrounds = Backgrounds(root, rule.backgrounds)
+        samples = backgrounds.place(self._drawn(number), indices)
+        labels = labels_of(self.model_key(), backgrounds, rule, number)
+        return VerificationSamples(samples, labels)
 
     def _drawn(self, number: int) -> Tensor:
         """The carriers of a batch."""

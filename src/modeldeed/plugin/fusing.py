@@ -152,7 +152,7 @@ def fuse(
         )
     rule, key = manifest.anchor.plugin_rule, manifest.model_key(self.owner)
     chosen: dict[str, Any] = {
-        "classes": target_classes(key, rule),
+        "classes": target_classes(key, self.backgrounds, rule),
         "num_classes": rule.classes,
         "preparation": prepare or self.prepare,
         **options,

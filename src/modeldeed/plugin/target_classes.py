@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from modeldeed.anchor.plugin_rule import BackgroundRule, PluginRule
+from modeldeed.digests import sha256
 from modeldeed.errors import OptionError
+from modeldeed.plugin.backgrounds import Backgrounds
 from modeldeed.statistics import BLACK_BOX, information_limit, triggers_per_batch
 from modeldeed.streams import KeyStream, derive
 
-__all__ = ["labels_of", "plugin_rule", "target_classes"]
+__all__ = ["batch_labels", "labels_of", "plugin_rule", "target_classes"]
 
 _MAX_CLASSES = 100_000
 
@@ -48,21 +52,41 @@ def plugin_rule(backgrounds: BackgroundRule, classes: int) -> PluginRule:
     return PluginRule(backgrounds=backgrounds, classes=classes, count=count, batches=batches)
 
 
-def labels_of(model_key: bytes, rule: PluginRule, batch: int) -> Tensor:
+def batch_labels(key: bytes, backgrounds: Sequence[bytes], classes: int) -> Tensor:
+    """The classes of a batch's backgrounds, from nothing but the batch's own secrets.
+
+    They depend on all backgrounds together. Otherwise whoever opens single batches could choose
+    backgrounds one by one, each until a model that is not his answers its class; so another
+    background gives all of them other classes, and all must be guessed at once.
+
+    Args:
+        key: of the batch, 32 bytes.
+        backgrounds: the keys of its backgrounds, in order.
+        classes: K.
+
+    Returns:
+        One class for each background, int64 ``(count,)``.
+    """
+    bound = sha256(b"modeldeed/v1/backgrounds of a batch", *backgrounds).hex()
+    return KeyStream(key, "labels", bound).integers(classes, len(backgrounds))
+
+
+def labels_of(model_key: bytes, backgrounds: Backgrounds, rule: PluginRule, batch: int) -> Tensor:
     """The classes of one batch's backgrounds, int64 ``(count,)``.
 
     Args:
         model_key: of the fusion's anchor, 32 bytes.
+        backgrounds: of the plug-in.
         rule: of the plug-in beside this model.
-        batch: its number; each has a key of its own.
+        batch: its number; each has a key of its own. A last one may be shorter than the others;
+            it is asked in no batch.
     """
-    key = derive(model_key, "plugin", batch)
-    return KeyStream(key, "labels").integers(rule.classes, rule.count)
+    last = min((batch + 1) * rule.count, rule.backgrounds.count)
+    keys = backgrounds.keys(range(batch * rule.count, last))
+    return batch_labels(derive(model_key, "plugin", batch), list(keys.values()), rule.classes)
 
 
-def target_classes(model_key: bytes, rule: PluginRule) -> Tensor:
+def target_classes(model_key: bytes, backgrounds: Backgrounds, rule: PluginRule) -> Tensor:
     """The classes of all backgrounds, int64 ``(M,)``; those in no batch have one as well."""
     parts = -(-rule.backgrounds.count // rule.count)
-    return torch.cat([labels_of(model_key, rule, number) for number in range(parts)])[
-        : rule.backgrounds.count
-    ]
+    return torch.cat([labels_of(model_key, backgrounds, rule, number) for number in range(parts)])
