@@ -64,7 +64,7 @@ def test_from_the_anchor_to_the_verdict(owner: Owner, one: LocalAuthority, tmp_p
             anchor=Anchoring.load(folder),
             training=TrainingRule(interval=2),
         )
-        trained(passport, x, digits.y_train, 60)
+        trained(passport, x, digits.y_train, 120)
     passport.save(tmp_path / "passport")
     save_file(host.eval().state_dict(), tmp_path / "shipped.safetensors")
     accuracy = (host(digits.x_test).argmax(1) == digits.y_test).double().mean()

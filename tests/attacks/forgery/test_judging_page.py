@@ -53,7 +53,7 @@ def test_the_budgets_of_answers_are_computed() -> None:
 
 
 def _part(text: str) -> str:
-    return text.partition("What each of them does")[2].partition("Forged *files*")[0]
+    return text.partition("What each of them does")[2].partition("## Forged deeds and files")[0]
 
 
 def test_every_forgery_is_described_once() -> None:
