@@ -59,9 +59,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_number(text: str) -> Any:
-    raise EvidenceError(f"evidence holds no floats, got {_shown(text)}")
+    raise EvidenceError(f"evidence holds no floats, got {_begin(text)}")
 
 
 def _shown(text: str) -> str:
-    """The begin of a text, which may be as long as the file."""
-    return repr(text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "…")
+    """The begin of a text, which may be as long as the file, in quotes."""
+    return repr(_begin(text))
+
+
+def _begin(text: str) -> str:
+    return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "…"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from modeldeed import Owner, Passport, register_norm
 from modeldeed.errors import PlanError
-from modeldeed.passport import passport as passport_module
+from modeldeed.passport import issuing
 from modeldeed.passport.host.self_check import require_sound
 from tests.passport.hosts import HOSTS, ConvHost, images, make
 from tests.passport.private.test_laws import same, snapshot
@@ -166,9 +166,9 @@ def test_its_cost_is_a_few_forwards(name: str, monkeypatch: pytest.MonkeyPatch) 
     forwards: list[str] = []
     count = host.register_forward_pre_hook(lambda *_: forwards.append("run"))
     planned: list[int] = []
-    check = passport_module.require_sound
+    check = issuing.require_sound
     monkeypatch.setattr(
-        passport_module,
+        issuing,
         "require_sound",
         lambda *args: (planned.append(len(forwards)), check(*args)),
     )
