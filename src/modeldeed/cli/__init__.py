@@ -16,6 +16,7 @@ import typer
 from modeldeed._version import __version__
 from modeldeed.cli.anchor import anchor_app
 from modeldeed.cli.attack import attack
+from modeldeed.cli.audit import audit
 from modeldeed.cli.deed import deed_app
 from modeldeed.cli.demo import demo
 from modeldeed.cli.exit_codes import ExitCode, code_of
@@ -24,6 +25,7 @@ from modeldeed.cli.plan import plan
 from modeldeed.cli.plug import plug_app
 from modeldeed.cli.query import query
 from modeldeed.cli.read import read
+from modeldeed.cli.report import report
 from modeldeed.cli.resolve import resolve
 from modeldeed.cli.verify import verify
 from modeldeed.errors import ModelDeedError
@@ -37,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (attack, demo, keygen, plan, query, read, resolve, verify):
+for command in (attack, audit, demo, keygen, plan, query, read, report, resolve, verify):
     app.command()(command)
 app.add_typer(anchor_app, name="anchor")
 app.add_typer(deed_app, name="deed")
