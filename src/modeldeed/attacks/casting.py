@@ -40,7 +40,7 @@ def cast(model: nn.Module, form: Format) -> nn.Module:
     Example:
         >>> layer = nn.Linear(1, 1)
         >>> _ = nn.init.constant_(layer.weight, 1 + 2**-9)
-        >>> float(cast(layer, "bfloat16").weight)
+        >>> cast(layer, "bfloat16").weight.item()
         1.0
     """
     if form not in get_args(Format):
