@@ -17,6 +17,8 @@ from modeldeed.anchor import (
     Anchor,
     MessageRule,
     PassportRule,
+    ProbeInput,
+    ProbeTensor,
     Target,
     architecture_digest,
     message_commitment,
@@ -134,6 +136,8 @@ CHANGES: list[dict[str, Any]] = [
     {"targets": (Target(**TARGET), Target(**{**TARGET, "norm": "n2", "weight": "w2"}))},
     {"message": MessageRule(size=4, commitment="5" * 64)},
     {"message": MessageRule(size=5, commitment="5" * 64)},
+    {"probes": ProbeInput(form="tensor", tensors=(ProbeTensor(shape=(3, 8, 8), dtype="float32"),))},
+    {"probes": ProbeInput(form="tensor", tensors=(ProbeTensor(shape=(3, 8, 9), dtype="float32"),))},
 ]
 TARGET_CHANGES: list[dict[str, Any]] = [
     {"norm": "norm2"},

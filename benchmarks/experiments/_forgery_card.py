@@ -60,7 +60,7 @@ class Forged(Record):
         owner_bits_read: share of the *owner's* bits that the forger knows by what he claims, each
             layer up to its sign; guessing reads about ``owner_bits_guessed``.
         owner_bits_guessed: the same share for random bits.
-        ours_accepts: whether one of the claims is verified against the stolen model.
+        ours_accepts: whether one of the claims is verified against the owner's model.
         claims: what was handed in under our rule.
         tries: keys that were tried; None where none were.
         expected_matches: what the best of so many unrelated keys matches on the average.
@@ -273,7 +273,7 @@ _LEGEND = (
     "within 5 points of the public one, and at least 90 % of the claimed bits matched; – where "
     "the forgery has no meaning there. Owner's bits: share of the genuine owner's bits among those "
     "claimed, each layer up to its sign; guessing reads somewhat more than a half. Our rule: "
-    "verdicts of `modeldeed.verify` on the stolen model, over all claims that were handed in and "
+    "verdicts of `modeldeed.verify` on the owner's model, over all claims that were handed in and "
     "all seeds. Best under ours: the claim that matched most. Chance: that the best of so many "
     "unrelated keys matches as much or more."
 )

@@ -11,9 +11,11 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from modeldeed.aligned_evidence import AlignedEvidence
 from modeldeed.errors import OptionError
 
 __all__ = [
+    "AlignedEvidence",
     "AnchorTime",
     "AnswerEvidence",
     "BatchAnswers",
@@ -258,7 +260,8 @@ class Report(_Result):
             was asked: SHA-256 of what says which it is and how.
         anchor_digest: SHA-256 of the canonical anchor.
         deed: digest of the deed whose rule was followed; None without one.
-        signature: L1; None where answers were examined.
+        signature: L1, directly; None where answers were examined.
+        aligned: L1 after alignment, where the direct reading did not verify and one was made.
         branch: L2, when model code and data were given.
         answers: L3; None where weights were examined.
         warnings: what a reader must know beside the verdict.
@@ -276,6 +279,7 @@ class Report(_Result):
     anchor_digest: str
     deed: str | None = None
     signature: SignatureEvidence | None = None
+    aligned: AlignedEvidence | None = None
     branch: BranchEvidence | None = None
     answers: AnswerEvidence | None = None
     warnings: tuple[str, ...] = ()
@@ -287,6 +291,8 @@ class Report(_Result):
             raise ValueError("a report is about weights or about answers: L1 or L3, not both")
         if self.branch is not None and self.signature is None:
             raise ValueError("L2 stands beside L1")
+        if self.aligned is not None and self.signature is None:
+            raise ValueError("the direct reading is always made first")
         if self.anchored != (self.anchor_time is not None):
             raise ValueError("a claim is anchored where its anchor has a time, and only there")
         return self

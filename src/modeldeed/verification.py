@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from torch.export import ExportedProgram
 from modeldeed.anchoring.standing import Trusted, standing_of
 from modeldeed.claimant import Claimant
 from modeldeed.deed import Deed, Opening
+from modeldeed.deed.aligning import Alignable, own_check
 from modeldeed.deed.verifying import verify_deed
 from modeldeed.errors import OptionError
 from modeldeed.manifest import SignedManifest
@@ -45,7 +47,10 @@ def verify(
     deed: Deed | str | Path | None = None,
     opening: Opening | str | Path | None = None,
     nonce: str | None = None,
-    reference: str | Path | None = None,
+    reference: str | Path | nn.Module | None = None,
+    unmarked: str | Path | Mapping[str, Tensor] | nn.Module | None = None,
+    reference_model: nn.Module | None = None,
+    align: bool = False,
     model: nn.Module | None = None,
     data: JudgeData | None = None,
     decoys: int = DEFAULT_DECOYS,
@@ -78,9 +83,15 @@ def verify(
         opening: what the owner shows of the deed's secrets for this suspect, or its file.
         nonce: that you drew for this dispute, hexadecimal.
         reference: the deed's own model; a deed whose reference is not shown, or does not carry the
-            mark by direct reading, is void.
-        model: an instance of the suspect's architecture, for L2; its weights are replaced by the
-            suspect's.
+            mark by direct reading, is void. Without a deed, with ``align``: the marked model as it
+            shipped, which may be a module.
+        unmarked: the anchor's exhibit, the weights before marking, for an aligned reading.
+        reference_model: an instance of the reference's architecture, likewise; None takes a copy
+            of ``model``, or of a suspect that is a module.
+        align: read aligned where the direct reading does not verify. With a deed, ``unmarked`` or
+            ``reference_model`` ask for that as well; without one it is no evidence.
+        model: an instance of the suspect's architecture, for L2, where its weights are replaced by
+            the suspect's, and for an aligned reading.
         data: the judge's own data, for L2.
         decoys: wrong keys tried in L2.
         decoy_seed: of the wrong keys, recorded in the report; None draws one.
@@ -107,12 +118,18 @@ def verify(
         >>> verify(host, passport=passport, owner=owner).verdict.value
         'inconclusive'
     """
-    if (model is None) != (data is None):
-        raise OptionError("model and data go together: level 2 needs both")
+    align = align or unmarked is not None or reference_model is not None
+    if data is not None and model is None:
+        raise OptionError("data go with model: level 2 needs both")
+    if model is not None and data is None and not align:
+        raise OptionError("model and data go together: level 2 needs both; or ask for align=True")
     branch: BranchCheck | None = None
     if model is not None and data is not None:
         branch = BranchCheck(model, data, decoys, decoy_seed, progress)
+    alignable = Alignable(model, reference, reference_model, unmarked) if align else None
     if deed is not None or opening is not None:
+        if isinstance(reference, nn.Module):
+            raise OptionError("a deed is about files: give its reference as one, or as a folder")
         return verify_deed(
             suspect,
             deed=deed,
@@ -124,24 +141,28 @@ def verify(
             claims=(passport, triggers, plugin, owner),
             carriers=carriers,
             branch=branch,
+            alignable=alignable,
         )
-    if owner is None or reference is not None or nonce is not None:
+    if owner is None or nonce is not None or (reference is not None and alignable is None):
         raise OptionError(
-            "a claim without a deed needs owner=...; nonce and reference belong to a deed"
+            "a claim without a deed needs owner=...; nonce belongs to a deed, and so does "
+            "reference without align=True"
         )
     if [passport, triggers, plugin].count(None) != 2:
         raise OptionError(
             "give one claim: passport=..., triggers=... for a trigger set alone, or plugin=..."
         )
     if passport is None or _can_only_answer(suspect):
-        if model is not None:
+        if model is not None or alignable is not None:
             raise OptionError("levels 1 and 2 read weights; this suspect is asked")
         asked = triggers if passport is None else passport
         return query(
             suspect, triggers=asked, plugin=plugin, carriers=carriers, owner=owner, trust=trust
         )
     claim = PassportClaim.of(passport, owner)
-    return examine_weights(suspect, claim, standing_of(claim.manifest, trust), branch=branch)
+    aligned = None if alignable is None else own_check(suspect, alignable, claim)
+    standing = standing_of(claim.manifest, trust)
+    return examine_weights(suspect, claim, standing, branch=branch, aligned=aligned)
 
 
 def _can_only_answer(suspect: Any) -> bool:

@@ -80,14 +80,21 @@ def test_rows_are_assigned_without_their_passports() -> None:
         cleaned -= (cleaned * direction).sum(1, keepdim=True) * direction
     order = torch.randperm(12, generator=generator)
     loud = cleaned + 50 * drawn(12, 1, seed=5) * directions[0]
-    found = rows_assigned(cleaned, -2 * loud[order], directions)
+    kept = torch.ones(12)
+    found = rows_assigned(cleaned, -2 * loud[order], kept, directions)
     assert found.place.tolist() == order.tolist()
     assert torch.allclose(found.factor, torch.full((12,), -2.0), atol=1e-3)
     assert found.cosine.min() > 0.999
-    fewer = rows_assigned(cleaned, loud[order[:5]], directions)
+    fewer = rows_assigned(cleaned, loud[order[:5]], kept, directions)
     assert fewer.place.tolist() == order[:5].tolist()
-    more = rows_assigned(cleaned, torch.cat([loud, loud[:3]]), directions)
+    more = rows_assigned(cleaned, torch.cat([loud, loud[:3]]), kept, directions)
     assert sorted(more.place.tolist()) == [-1, -1, -1, *range(12)]
+    # Long rows need no directions: half of each was taken out, and its own is still the best.
+    long = drawn(12, 2000, seed=6)
+    other = long + drawn(12, 2000, seed=7)
+    told = rows_assigned(long, other[order], torch.full((12,), 0.5**0.5))
+    assert told.place.tolist() == order.tolist()
+    assert told.cosine.min() > 0.9
 
 
 def test_similarity_is_the_cosine_of_columns() -> None:

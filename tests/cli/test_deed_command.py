@@ -150,6 +150,17 @@ def test_a_changed_deed_ends_with_4(run: Run, folder: Path, tmp_path: Path) -> N
         ("verify", "marked.safetensors", "--deed", "{deed}"),
         ("verify", "marked.safetensors", "--deed", "{deed}", "--opening", "o", "--key", "k"),
         ("verify", "marked.safetensors", "--passport", "passport", "--nonce", NONCE),
+        (
+            "verify",
+            "marked.safetensors",
+            "--passport",
+            "passport",
+            "--key",
+            "owner.key",
+            "--unmarked",
+            "unmarked.safetensors",
+        ),
+        ("verify", "marked.safetensors", "--deed", "{deed}", "--opening", "o", "--model", "m:f"),
     ],
 )
 def test_wrong_usage_ends_with_2(run: Run, folder: Path, arguments: tuple[str, ...]) -> None:

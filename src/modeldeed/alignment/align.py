@@ -30,7 +30,7 @@ from modeldeed.alignment.probes import probe_inputs
 from modeldeed.alignment.recording import Operation, record
 from modeldeed.alignment.rewriting import dense, in_order, sparse, with_inputs
 from modeldeed.alignment.without_passports import passport_directions, without_passports
-from modeldeed.anchor import Target
+from modeldeed.anchor import ProbeInput, Target
 from modeldeed.passport.evidence.coloured import Factors
 
 __all__ = ["Aligned", "AlignedLayer", "align"]
@@ -117,7 +117,7 @@ def align(
     targets: Sequence[Target],
     *,
     seed: bytes,
-    like: Tensor,
+    like: Tensor | ProbeInput,
     key: bytes,
     rows: str = "keyed",
     factors: Factors | None = None,
@@ -129,7 +129,8 @@ def align(
         reference: the marked model that the claim registered; left as it is.
         targets: the claim's canonical list.
         seed: of the probes, from `modeldeed.alignment.probe_seed`.
-        like: a batch of inputs: shape, type and, for tokens, range of the probes.
+        like: as the anchor fixes it, or a batch of inputs: shape, type and, for tokens, range
+            of the probes.
         key: the model key: its passports are taken out of the reference.
         rows: form of the passports.
         factors: of a coloured reading.
@@ -137,48 +138,66 @@ def align(
     Returns:
         The suspect's bound weights as the reference would hold them; zero where there is nothing.
 
+    Raises:
+        SuspectError: a model cannot be run on the probes.
+
     Note:
         Deterministic. Holds 512 positions of every weighted operation of both models, and for
         one layer at a time channels times channels numbers.
+
+    Example:
+        >>> from modeldeed import Owner, Passport
+        >>> x, owner = torch.rand(4, 20), Owner.generate()
+        >>> host = nn.Sequential(nn.Linear(20, 24), nn.BatchNorm1d(24), nn.ReLU()).eval()
+        >>> manifest = Passport.issue(host, owner, example=x).manifest
+        >>> aligned = align(host, host, manifest.anchor.targets, seed=bytes(32), like=x,
+        ...                 key=manifest.model_key(owner))
+        >>> aligned.layers[0].found
+        24
     """
     start = time.perf_counter()
     probes = probe_inputs(seed, like)
-    stored = dict(reference.named_parameters())
-    bindings: dict[str, list[tuple[int, Target]]] = {}
-    for ordinal, target in enumerate(targets):
-        bindings.setdefault(target.weight, []).append((ordinal, target))
-    bound = {
-        name: _bound(stored[name].detach(), key, entries, rows, factors)
-        for name, entries in bindings.items()
-    }
+    stored = dict(reference.named_parameters(remove_duplicate=False))
+    bound = _bound_weights(stored, targets, key, rows, factors)
     cleaned = {name: each.cleaned for name, each in bound.items()}
-    wanted = [o for o in record(reference, probes, cleaned) if o.name in bindings]
+    wanted = [o for o in record(reference, probes, cleaned) if o.name in bound]
     had = record(suspect, probes)
     probed = time.perf_counter()
-    weights: dict[str, Tensor] = {}
-    layers: dict[str, AlignedLayer] = {}
 
     def fit(number: int, other: Operation | None) -> Fit:
-        operation = wanted[number]
-        weight, layer = _layer(operation, other, bound[operation.name])
+        weight, layer = _layer(wanted[number], other, bound[wanted[number].name])
         return layer.similarity, (weight, layer)
 
+    # What the reference never ran, or ran as no product, stays zero.
+    weights = {target.weight: torch.zeros(target.shape) for target in targets}
+    layers = {t.weight: AlignedLayer(t.weight, "", t.channels, 0, 0.0) for t in targets}
     for operation, (weight, layer) in zip(wanted, fitted(wanted, had, fit), strict=True):
-        weights[operation.name] = weight.mT if operation.turned else weight
+        turned = weight.mT if operation.turned else weight
+        weights[operation.name] = turned.reshape(weights[operation.name].shape)
         layers[operation.name] = layer
-    for target in targets:
-        if target.weight not in layers:
-            weights[target.weight] = torch.zeros(target.shape)
-            layers[target.weight] = AlignedLayer(target.weight, "", target.channels, 0, 0.0)
-        weights[target.weight] = weights[target.weight].reshape(target.shape)
-        if target.affine:
-            weights[target.affine] = stored[target.affine].detach().clone()
+    scales = {t.affine: stored[t.affine].detach().clone() for t in targets if t.affine in stored}
     return Aligned(
-        weights=weights,
-        layers=tuple(layers[name] for name in bindings),
+        weights={**weights, **scales},
+        layers=tuple(layers.values()),
         probe_seconds=probed - start,
         match_seconds=time.perf_counter() - probed,
     )
+
+
+def _bound_weights(
+    stored: Mapping[str, Tensor],
+    targets: Sequence[Target],
+    key: bytes,
+    rows: str,
+    factors: Factors | None,
+) -> dict[str, _Bound]:
+    bindings: dict[str, list[tuple[int, Target]]] = {}
+    for ordinal, target in enumerate(targets):
+        bindings.setdefault(target.weight, []).append((ordinal, target))
+    return {
+        name: _bound(stored[name].detach(), key, entries, rows, factors)
+        for name, entries in bindings.items()
+    }
 
 
 def _layer(
@@ -193,20 +212,32 @@ def _layer(
     if bound.directions is not None:
         directions = torch.stack([dense(d.reshape(like.shape), groups) for d in bound.directions])
     theirs = dense(other.weight.float(), other.groups)
+    ours = _Rows(cleaned, _lengths(cleaned) / _lengths(dense(like.float(), groups)), directions)
     heard = Heard(operation.inputs, other.inputs)
-    outputs, weight = _outputs(cleaned, directions, theirs, heard.folded())
+    outputs, weight = _outputs(ours, theirs, heard.folded())
     if not heard.certain:
         columns = Columns(cleaned, in_order(theirs, len(cleaned), outputs))
-        outputs, weight = _outputs(cleaned, directions, theirs, heard.folded(columns))
+        outputs, weight = _outputs(ours, theirs, heard.folded(columns))
     found = outputs.place >= 0
     similarity = float(outputs.cosine[found].mean()) if bool(found.any()) else 0.0
     layer = AlignedLayer(operation.name, other.called, like.shape[0], int(found.sum()), similarity)
     return sparse(in_order(weight, len(cleaned), outputs), groups), layer
 
 
-def _outputs(
-    cleaned: Tensor, directions: Tensor | None, theirs: Tensor, inputs: ChannelMap
-) -> tuple[ChannelMap, Tensor]:
-    weight = with_inputs(theirs, cleaned.shape[1], inputs)
-    flat = None if directions is None else directions.flatten(2)
-    return rows_assigned(cleaned.flatten(1), weight.flatten(1), flat), weight
+@dataclass(frozen=True)
+class _Rows:
+    """The reference's rows as `rows_assigned` takes them, not yet flattened."""
+
+    cleaned: Tensor
+    kept: Tensor
+    directions: Tensor | None
+
+
+def _lengths(weight: Tensor) -> Tensor:
+    return weight.flatten(1).square().sum(1).sqrt().clamp_min(1e-30)
+
+
+def _outputs(ours: _Rows, theirs: Tensor, inputs: ChannelMap) -> tuple[ChannelMap, Tensor]:
+    weight = with_inputs(theirs, ours.cleaned.shape[1], inputs)
+    flat = None if ours.directions is None else ours.directions.flatten(2)
+    return rows_assigned(ours.cleaned.flatten(1), weight.flatten(1), ours.kept, flat), weight

@@ -18,7 +18,8 @@ __all__ = ["ChannelMap", "Columns", "Heard", "rows_assigned", "similarity"]
 _CHUNK = 2_048
 # The least cosines: of a partner, of a copy, and of the columns of a silent channel.
 _PARTNER, _COPY, _SILENT = 0.3, 0.9, 0.8
-_LONG = 1_024  # a row of so many weights hardly changes when its passports are taken out
+_KEPT = 0.3  # a row of which less is left is no longer told by it
+_LONG = 1_024  # weights of a row that is told from others without its passports
 
 
 @dataclass(frozen=True)
@@ -154,22 +155,27 @@ class Heard:
         )
 
 
-def rows_assigned(reference: Tensor, suspect: Tensor, directions: Tensor | None) -> ChannelMap:
+def rows_assigned(
+    reference: Tensor, suspect: Tensor, kept: Tensor, directions: Tensor | None = None
+) -> ChannelMap:
     """Give every row of the reference at most one of the suspect, by the cosine of rows.
 
     Neither bit nor passport has a say in who is chosen: what a row's own passports say was taken
-    out of the reference. Where rows are short that is much of them, and it is taken out of the
-    suspect's row as well, for every pair: the reference's own rows keep a cosine of one.
+    out of the reference. Where rows are short it is taken out of the suspect's row as well, for
+    every pair; where they are long, a row's own is told well enough from the others without it,
+    and the cosine is corrected by what it can be at most.
 
     Args:
         reference: ``(C, D)``, its passports taken out.
         suspect: ``(C′, D)``, its inputs in the reference's coordinates.
-        directions: ``(2, C, D)``, of the passports, orthonormal; None if the rows carry none.
+        kept: what of the reference's rows' lengths is left, ``(C,)``, in [0, 1].
+        directions: ``(2, C, D)``, of the passports, orthonormal; None if rows carry none.
 
     Returns:
         The map; surplus rows of the suspect have no place.
     """
     count, fan = reference.shape
+    short = directions is not None and fan < _LONG
     products = torch.empty(count, len(suspect))
     lengths = suspect.square().sum(1).repeat(count, 1)
     # What rounding leaves of a row that lies in its passports is no direction.
@@ -177,11 +183,13 @@ def rows_assigned(reference: Tensor, suspect: Tensor, directions: Tensor | None)
     for first in range(0, count, _CHUNK):
         part = slice(first, first + _CHUNK)
         torch.mm(reference[part], suspect.mT, out=products[part])
-        for direction in directions if directions is not None and fan < _LONG else ():
+        for direction in directions if directions is not None and short else ():
             lengths[part] -= (direction[part] @ suspect.mT).square_()
     own = reference.square().sum(1)
     lengths = torch.where(lengths > floor, lengths, torch.inf)
     cosines = products.abs() / lengths.mul_(own.clamp_min(1e-30)[:, None]).sqrt_()
+    if not short:
+        cosines.div_(kept.clamp_min(_KEPT)[:, None]).clamp_max_(1)
     rows, columns = _one_to_one(cosines)
     place = torch.full((len(suspect),), -1)
     place[columns] = rows

@@ -4,7 +4,8 @@ An aligned reading puts a suspect's channels in the reference's order. Whoever m
 order after the bits exist can make any model carry them: he permutes it. So the order is fixed
 first, by the anchor, which commits to the unmarked weights; and a judge who is shown those weights
 assigns their rows to the reference's, layer by layer, by the cosine of rows. A row that is not
-assigned to itself counts as a mismatch, and a reference with too many of them is no evidence.
+assigned to itself, or whose scale changed its sign, counts as a mismatch, and a reference with too
+many of them is no evidence.
 
 The reference's passports are taken out first, so that the bits say nothing about the order.
 """
@@ -108,7 +109,8 @@ def check_order(
         start = unmarked.tensor(weight)
         for ordinal, target in bound:
             layers[ordinal] = _layer(target, channel_rows(start, target),
-                                     channel_rows(cleaned, target))  # fmt: skip
+                                     channel_rows(cleaned, target),
+                                     _same_signs(target, unmarked, reference))  # fmt: skip
     found = [layers[ordinal] for ordinal in range(len(anchor.targets))]
     return OrderCheck(
         bits=sum(layer.bits for layer in found),
@@ -117,8 +119,26 @@ def check_order(
     )
 
 
-def _layer(target: Target, start: Tensor, cleaned: Tensor) -> LayerOrder:
+def _same_signs(target: Target, unmarked: Weights, reference: Weights) -> NDArray[np.bool_]:
+    """Of which channels the scale has the sign that it began with.
+
+    A bit is read times that sign, in an aligned reading the reference's. Where a norm is followed
+    by a linear layer, a scale and the layer's column can be turned without a change of function.
+    Where scales were folded into the weight, its rows show their signs.
+    """
+    if target.affine is None or target.affine not in set(reference.names()):
+        return np.ones(target.channels, bool)
+    for weights in (unmarked, reference):
+        require_tensors(weights, [(target.affine, (target.channels,))])
+    one, two = (w.tensor(target.affine).float().sign().cpu() for w in (unmarked, reference))
+    return np.asarray((one * two > 0).numpy(), bool)
+
+
+def _layer(
+    target: Target, start: Tensor, cleaned: Tensor, same_signs: NDArray[np.bool_]
+) -> LayerOrder:
     matched, own, other = matched_to_themselves(start, cleaned)
+    matched = matched & same_signs
     holds = np.ones(target.channels, bool)
     holds[list(target.left_out)] = False
     unmatched = np.flatnonzero(holds & ~matched)

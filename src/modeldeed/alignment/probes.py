@@ -6,10 +6,13 @@ noise alone leaves deep layers nearly the same from input to input.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from modeldeed.anchor import ProbeInput, ProbeTensor
 from modeldeed.digests import sha256
 from modeldeed.errors import OptionError
 from modeldeed.streams import KeyStream
@@ -41,29 +44,49 @@ def probe_seed(deed: bytes, suspect: bytes) -> bytes:
     return sha256(b"align", deed, suspect)
 
 
-def probe_inputs(seed: bytes, like: Tensor) -> Tensor:
+def probe_inputs(seed: bytes, like: Tensor | ProbeInput) -> Any:
     """The probes for models of one kind of input.
 
     Args:
         seed: from `probe_seed`.
-        like: a batch of inputs; of floating point, its shape and spread count; of integers, its
-            shape and its largest value, the last of the tokens that are drawn from.
+        like: as an anchor fixes it; or a batch of inputs, of which the shape and the type count,
+            and of integers the largest value, the last of the tokens that are drawn from.
 
     Returns:
-        64 inputs of that shape and type.
+        64 inputs of that shape and type: a tensor, a tuple of positional or a dict of keyword
+        arguments.
+
+    Example:
+        >>> probe_inputs(bytes(32), torch.zeros(1, 3, 8, 8)).shape
+        torch.Size([64, 3, 8, 8])
     """
-    shape = (PROBES, *like.shape[1:])
-    stream = KeyStream(seed, "probes")
-    if not like.is_floating_point():
-        generator = torch.Generator().manual_seed(int.from_bytes(stream.read(7), "big"))
-        last = int(like.max()) if like.numel() else 0
-        return torch.randint(last + 1, shape, generator=generator, dtype=like.dtype)
+    if isinstance(like, Tensor):
+        described = ProbeInput.of(like)
+        if described is None:
+            raise OptionError(f"no probe can be drawn like a tensor of shape {tuple(like.shape)}")
+        return probe_inputs(seed, described).to(like.device)
+    drawn = [
+        _drawn(KeyStream(seed, "probes", number), tensor).movedim(0, like.batch_dim)
+        for number, tensor in enumerate(like.tensors)
+    ]
+    if like.form == "keywords":
+        return {str(t.name): value for t, value in zip(like.tensors, drawn, strict=True)}
+    return drawn[0] if like.form == "tensor" else tuple(drawn)
+
+
+def _drawn(stream: KeyStream, tensor: ProbeTensor) -> Tensor:
     generator = torch.Generator().manual_seed(int.from_bytes(stream.read(7), "big"))
+    shape = (PROBES, *tensor.shape)
+    if tensor.low is not None and tensor.high is not None:
+        # Both ends belong to it; the one above the last need not exist in the type.
+        width = min(tensor.high - tensor.low, 2**62)
+        drawn = torch.randint(width + 1, shape, generator=generator, dtype=torch.int64)
+        return (drawn + tensor.low).to(tensor.torch_dtype)
     noise = torch.randn(shape, generator=generator)
     half = PROBES // 2
-    if like.dim() > 2:
+    if noise.dim() > 2:
         noise[half:] = _smooth(noise[half:])
-    return noise.to(like)
+    return noise.to(tensor.torch_dtype)
 
 
 def _smooth(noise: Tensor) -> Tensor:

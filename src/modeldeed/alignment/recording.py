@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from modeldeed.errors import SuspectError
 from modeldeed.passport.host.host_trace import quietly
 from modeldeed.passport.host.reach import as_call
 
@@ -176,9 +177,17 @@ def record(
 
     Returns:
         Operations in the order in which they first ran.
+
+    Raises:
+        SuspectError: the model does not take the probes.
     """
     args, kwargs = as_call(probes)
     recorder = _Recorder(model, replaced or {})
-    with quietly(model), recorder:
-        model(*args, **kwargs)
+    try:
+        with quietly(model), recorder:
+            model(*args, **kwargs)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise SuspectError(
+            f"{type(model).__name__} cannot be run on the probes of an aligned reading: {error}"
+        ) from error
     return recorder.found

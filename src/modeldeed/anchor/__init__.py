@@ -19,6 +19,7 @@ from modeldeed.anchor.passport_rule import (
     PassportRule,
     Target,
 )
+from modeldeed.anchor.probe_input import ProbeInput, ProbeTensor
 from modeldeed.evidence_model import MAX_TEXT
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
     "ColouredReading",
     "MessageRule",
     "PassportRule",
+    "ProbeInput",
+    "ProbeTensor",
     "Target",
     "architecture_digest",
     "message_commitment",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from modeldeed.anchor.commitments import message_commitment, seed_commitment
 from modeldeed.anchor.passport_rule import MessageRule, PassportRule, Target
 from modeldeed.anchor.plugin_rule import PluginRule
+from modeldeed.anchor.probe_input import ProbeInput
 from modeldeed.anchor.trigger_rule import TriggerRule
 from modeldeed.digests import canonical_json, joined
 from modeldeed.errors import EvidenceError
@@ -40,6 +41,7 @@ class Anchor(EvidenceModel):
         plugin: rule of the plug-in; None without one.
         message: size of and commitment to a message in the bits; None without one.
         authority: the authority and policy whose timestamp token counts; None when unanchored.
+        probes: what inputs the host takes, for aligned readings; None where there are none.
     """
 
     format: Literal["modeldeed-anchor/v1"] = "modeldeed-anchor/v1"
@@ -56,6 +58,15 @@ class Anchor(EvidenceModel):
     plugin: PluginRule | None = None
     message: MessageRule | None = None
     authority: Authority | None = None
+    probes: ProbeInput | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # An anchor that says nothing of inputs has the bytes of one without such a field.
+        fields: dict[str, Any] = handler(self)
+        if self.probes is None:
+            fields.pop("probes", None)
+        return fields
 
     @model_validator(mode="after")
     def _check_targets(self) -> Anchor:
@@ -72,9 +83,11 @@ class Anchor(EvidenceModel):
         known = (self.planner, self.weights_root, self.architecture)
         if self.passport is not None and (not self.targets or None in known):
             raise ValueError("a passport needs targets, their planner, and the model's digests")
-        rest = (self.targets, self.excluded, self.planner, self.message)
+        rest = (self.targets, self.excluded, self.planner, self.message, self.probes)
         if self.passport is None and any(rest):
-            raise ValueError("targets, planner and message belong to a passport, and there is none")
+            raise ValueError(
+                "targets, planner, message, probes belong to a passport, and there is none"
+            )
         for mark, rule in (("triggers", self.triggers), ("a plug-in", self.plugin)):
             if rule and self.classes and len(self.classes) != rule.classes:
                 raise ValueError(

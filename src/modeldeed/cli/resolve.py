@@ -71,8 +71,8 @@ def resolve(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="module:function that returns an architecture, for level 2 and for questions to "
-            "weights; may be repeated."
+            help="module:function that returns an architecture of the suspect or of a reference, "
+            "for aligned readings, level 2 and questions to weights; may be repeated."
         ),
     ] = None,
     data: Annotated[

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from torch import Tensor
+from torch import Tensor, nn
 
 from modeldeed import verification
 from modeldeed.cli.options import Json, PassphraseFile, built_model, errors, open_owner
@@ -59,6 +59,19 @@ def verify(
     reference: Annotated[
         Path | None, typer.Option(help="With --deed: the deed's own model.")
     ] = None,
+    unmarked: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --deed, for an aligned reading: the weights before marking, as anchored."
+        ),
+    ] = None,
+    reference_model: Annotated[
+        str | None,
+        typer.Option(
+            help="With --deed, likewise: module:function that returns the reference's "
+            "architecture; that of --model when left out."
+        ),
+    ] = None,
     carriers: Annotated[
         str | None,
         typer.Option(
@@ -67,7 +80,10 @@ def verify(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="module:function that returns the suspect's architecture (level 2)."),
+        typer.Option(
+            help="module:function that returns the suspect's architecture (level 2, and aligned "
+            "readings)."
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="The judge's data: a data set's name or path (level 2).")
@@ -89,27 +105,33 @@ def verify(
 ) -> None:
     """Verify a claim: level 1 from the weights alone; level 2 as well with --model and --data.
 
+    With --deed, --reference, --unmarked and --model a suspect whose direct reading does not verify
+    is aligned to the reference and read again.
+
     An ONNX file and an endpoint's configuration are asked instead, as by "modeldeed query".
 
     Exit codes: 0 verified, 1 not verified, 2 usage, 3 inconclusive, 4 evidence invalid,
     5 suspect unreadable.
     """
-    if (model is None) != (data is None):
-        raise OptionError("--model and --data go together: level 2 needs both")
+    aligned = (unmarked, reference_model) != (None, None)
+    _require_together(model, data, aligned=aligned)
     known = None if trust is None else Trust.load(trust)
     claim: dict[str, Any] = {"trust": known}
     if deed is None and opening is None:
         if passport is None or key is None:
             raise OptionError("give --passport with --key, or --deed with --opening")
-        if (nonce, reference, carriers) != (None, None, None):
-            raise OptionError("--nonce, --reference and --carriers belong to --deed")
+        if (nonce, reference, carriers) != (None, None, None) or aligned:
+            raise OptionError(
+                "--nonce, --reference, --unmarked, --reference-model and --carriers belong to "
+                "--deed"
+            )
         claim |= {"owner": open_owner(key, passphrase_file)}
     elif key is not None:
         raise OptionError("--deed with --opening needs no --key; a judge has none")
     else:
         claim |= {"deed": deed, "opening": opening, "nonce": nonce, "reference": reference}
         claim["carriers"] = None if carriers is None else _benign(carriers, data_root)
-    if is_answering_path(weights) and model is not None:
+    if is_answering_path(weights) and (model is not None or aligned):
         raise OptionError("--model and --data belong to weights; this suspect is asked")
     if is_answering_path(weights):
         if deed is None and opening is None:
@@ -117,15 +139,16 @@ def verify(
         else:
             report = verify_deed(weights, asked=True, transcripts=TRANSCRIPTS, **claim)
         raise typer.Exit(shown(report, json_=json_))
-    host, judge_data = None, None
-    if model is not None and data is not None:
-        host = built_model(model, "--model")
+    judge_data = None
+    if data is not None:
         judge_data = _judge_data(data, data_root, images, normalize=normalize)
     report = verification.verify(
         weights,
         passport=passport,
         **claim,
-        model=host,
+        unmarked=unmarked,
+        reference_model=_built(reference_model, "--reference-model"),
+        model=_built(model, "--model"),
         data=judge_data,
         decoys=decoys,
         decoy_seed=decoy_seed,
@@ -138,6 +161,20 @@ def verify(
             "if it was trained on standardized inputs, add --normalize"
         )
     raise typer.Exit(shown(report, json_=json_))
+
+
+def _require_together(model: str | None, data: str | None, *, aligned: bool) -> None:
+    if data is not None and model is None:
+        raise OptionError("--model and --data go together: level 2 needs both")
+    if model is not None and data is None and not aligned:
+        raise OptionError(
+            "--model and --data go together: level 2 needs both; or --model and --unmarked, for an "
+            "aligned reading"
+        )
+
+
+def _built(name: str | None, option: str) -> nn.Module | None:
+    return None if name is None else built_model(name, option)
 
 
 def _benign(name: str, root: Path | None) -> Tensor:

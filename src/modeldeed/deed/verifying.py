@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from modeldeed.anchoring.standing import Standing, Trusted, standing_of
+from modeldeed.deed.aligning import Alignable, aligned_check, checked_order, lineage_notes
 from modeldeed.deed.batch_claims import batch_claim
 from modeldeed.deed.budgets import MarkBudget
 from modeldeed.deed.checking import DeedCheck, model_word
@@ -112,6 +113,7 @@ def verify_deed(
     claims: tuple[Any, Any, Any, Any] = (None, None, None, None),
     carriers: Tensor | None = None,
     branch: BranchCheck | None = None,
+    alignable: Alignable | None = None,
     batches: Sequence[int] | None = None,
     transcripts: str | Path | None = None,
     prepare: Prepare | None = None,
@@ -133,6 +135,7 @@ def verify_deed(
             the deed commits to by digest.
         carriers: for a plug-in.
         branch: for level 2.
+        alignable: for an aligned reading where the direct one does not verify; None asks for none.
         batches: numbers of batches to ask; None takes the first one that was opened.
         transcripts: folder of transcripts; None keeps none.
         prepare: of a suspect in this process.
@@ -158,8 +161,12 @@ def verify_deed(
     standing = DeedStanding.of(mark, trust)
     if mark.kind == "passport":
         claim = passport_claim(mark, passport)
-        report = examine_weights(suspect, claim, standing, branch=branch)
-    elif branch is not None:
+        aligned = None
+        if alignable is not None:
+            order = checked_order(claim, reference, alignable)
+            aligned = aligned_check(suspect, alignable, deed.digest, standing, check, order)
+        report = examine_weights(suspect, claim, standing, branch=branch, aligned=aligned)
+    elif branch is not None or alignable is not None:
         raise OptionError("levels 1 and 2 read weights; this mark is asked for answers")
     else:
         report = examine_answers(
@@ -176,7 +183,7 @@ def verify_deed(
             f"the opening is for the suspect {opening.suspect[:16]}…, and this one is "
             f"{report.suspect_digest[:16]}…"
         )
-    warnings = (*report.warnings, *notes)
+    warnings = (*report.warnings, *notes, *lineage_notes(report, check))
     return report.model_copy(update={"deed": deed.digest, "warnings": warnings})
 
 

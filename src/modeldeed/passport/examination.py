@@ -11,6 +11,8 @@ from torch import nn
 
 from modeldeed._version import __version__
 from modeldeed.anchoring.standing import UNANCHORED, Standing
+from modeldeed.errors import SuspectError
+from modeldeed.passport.aligned_examination import AlignedCheck, Examined, unread
 from modeldeed.passport.claim import PassportClaim
 from modeldeed.passport.evidence.coloured import seen_weights
 from modeldeed.passport.evidence.message import codewords_of
@@ -61,6 +63,7 @@ def examine_weights(
     *,
     unanchored: Budget = WHITE_BOX,
     branch: BranchCheck | None = None,
+    aligned: AlignedCheck | None = None,
 ) -> Report:
     """Examine a suspect's weights for a claim.
 
@@ -70,6 +73,8 @@ def examine_weights(
         standing: what its anchor is worth to this judge.
         unanchored: what the claim pays if that is nothing.
         branch: for level 2; None leaves it out.
+        aligned: for a second reading where the direct one does not verify; None leaves it out.
+            A suspect without the claim's tensors is then one whose bits are mismatches.
 
     Returns:
         The report. A claim to another's passport is never verified, and never anchored: another's
@@ -82,25 +87,36 @@ def examine_weights(
     anchor = claim.manifest.anchor
     standing = standing if claim.owns else UNANCHORED
     budget, key = standing.budget(unanchored), claim.model_key()
-    weights = restore(open_weights(suspect), anchor.targets)
-    signature, digest = _signature(weights, claim, key, budget)
-    verdict, reason = judge_signature(signature, budget)
+    opened, missing = open_weights(suspect), tuple[str, ...]()
+    try:
+        weights: Weights = restore(opened, anchor.targets)
+        signature, digest = _signature(weights, claim, key, budget)
+    except SuspectError as error:
+        if aligned is None or not claim.owns:
+            raise
+        weights, digest = opened, opened.digest()
+        signature = unread(anchor.targets, budget, anchor.passport_rule.reading_name)
+        missing, branch = (f"not read directly: {error}",), None
+    found = Examined(*judge_signature(signature, budget), signature)
     if not claim.owns:
-        verdict = Verdict.NOT_VERIFIED
-        reason = f"the key is not this passport's; read under it, {reason}"
-    private = None if branch is None else _branch(weights, claim, key, branch, verdict)
+        reason = f"the key is not this passport's; read under it, {found.reason}"
+        found = Examined(Verdict.NOT_VERIFIED, reason, signature)
+    elif aligned is not None:
+        found = aligned.after(signature, (found.verdict, found.reason), claim, budget, digest)
+    private = None if branch is None else _branch(weights, claim, key, branch, found.verdict)
     return Report(
-        verdict=verdict,
-        reason=reason,
+        verdict=found.verdict,
+        reason=found.reason,
         identity=claim.claimant.identity.fingerprint,
         anchored=standing.anchored,
         anchor_time=standing.shown(),
         suspect=weights.label,
         suspect_digest=digest,
         anchor_digest=anchor.digest,
-        signature=signature,
+        signature=found.signature,
+        aligned=found.aligned,
         branch=private,
-        warnings=(*_warnings(signature, anchor.passport_rule.rows), *standing.notes),
+        warnings=(*missing, *_warnings(signature, anchor.passport_rule.rows), *standing.notes),
         version=__version__,
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from torch import nn
 from typing_extensions import Unpack
 
-from modeldeed.anchor import Anchor, PassportRule, require_text, seed_commitment
+from modeldeed.anchor import Anchor, PassportRule, ProbeInput, require_text, seed_commitment
 from modeldeed.anchoring.anchoring import Anchoring
 from modeldeed.anchoring.weights import digests_of, require_weights
 from modeldeed.errors import OptionError
@@ -123,7 +123,8 @@ def issue(
         cls: Passport.
         model: the host; not changed.
         owner: whose key it is.
-        example: a small batch of the host's input.
+        example: a small batch of the host's input; its shapes, types and, of integers, its
+            largest value are fixed as well: what an aligned reading probes with.
         anchor: an anchor with its token, made by `Passport.anchor` for these weights; it has
             fixed all other options but ``training``, and how ``triggers`` are trained. None
             makes one without a timestamp.
@@ -222,6 +223,7 @@ def _fixed(
         triggers=None if chosen is None else triggered.rule_of(shown, count, chosen),
         message=None if message is None else commit_message(message, plan.bits, seed, public_key),
         authority=authority.authority if isinstance(authority, TrustedAuthority) else authority,
+        probes=ProbeInput.of(example, batch_dim),
     )
     return plan, Anchoring.of(owner, fixed, label, message=message, factors=factors)
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from modeldeed.reporting.words import chance
 from modeldeed.results import (
+    AlignedEvidence,
     AnswerEvidence,
     BranchEvidence,
     LayerReading,
@@ -17,7 +18,7 @@ from modeldeed.results import (
     Verdict,
 )
 
-__all__ = ["STYLES", "report_table"]
+__all__ = ["STYLES", "aligned_facts", "report_table"]
 
 STYLES = {
     Verdict.VERIFIED: "green",
@@ -51,6 +52,8 @@ def report_table(report: Report) -> Group:
     if report.signature is not None:
         facts = {**common, **_signature_facts(report.signature)}
         parts += [_facts(facts), Text(), _layers(report.signature)]
+    if report.aligned is not None:
+        parts += [Text(), _facts(aligned_facts(report.aligned))]
     if report.answers is not None:
         parts += [_facts({**common, **_answer_facts(report.answers)})]
     if report.answers is not None and report.answers.nulls:
@@ -79,6 +82,29 @@ def _signature_facts(signature: SignatureEvidence) -> dict[str, str]:
         "tried beforehand",
         "margin": _margin(signature.median_margin) + " standard deviations in the median",
     }
+
+
+def aligned_facts(aligned: AlignedEvidence) -> dict[str, str]:
+    """An aligned reading in lines of a name and a value.
+
+    Args:
+        aligned: of a report or of a claim in a dispute.
+    """
+    required, decoys = aligned.required_matches, aligned.decoys
+    facts = {
+        "aligned": f"{aligned.matches} of {aligned.bits} bits match; "
+        + ("no number suffices" if required is None else f"{required} are needed"),
+        "by luck": f"{chance(aligned.log10_p)}  (log10 p {aligned.log10_p:.1f}, after payment "
+        f"{aligned.log10_p_paid:.1f})",
+        "wrong keys": f"the best of {decoys.count} matches {decoys.best}, "
+        f"rank p {decoys.rank_p:.3g}",
+        "order": aligned.order or "not checked: no exhibit was shown",
+        "took": f"{aligned.probe_seconds:.1f} s for probes, {aligned.match_seconds:.1f} s for "
+        f"matching, {aligned.decoy_seconds:.1f} s for wrong keys",
+    }
+    if aligned.note is not None:
+        facts["but"] = aligned.note
+    return facts
 
 
 def _answer_facts(answers: AnswerEvidence) -> dict[str, str]:

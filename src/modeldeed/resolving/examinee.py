@@ -78,7 +78,7 @@ class Examinee:
     @property
     def can_be_asked(self) -> bool:
         """Whether questions can be put to it."""
-        return self.weights is None or self._runnable is not None
+        return self.weights is None or self.runnable is not None
 
     def asked(self, prepare: Prepare | None, classes: Sequence[str]) -> Suspect:
         """Open it for questions; close it after use.
@@ -90,7 +90,7 @@ class Examinee:
         Raises:
             SuspectError: it is weights, and no architecture that the judge gave fits them.
         """
-        source = self.source if self.weights is None else self._runnable
+        source = self.source if self.weights is None else self.runnable
         if source is None:
             raise SuspectError(
                 f"{self.name} is weights: asking it needs model code that fits them (--model)"
@@ -99,7 +99,8 @@ class Examinee:
         return open_suspect(source, prepare=chosen, classes=tuple(classes) or None)
 
     @cached_property
-    def _runnable(self) -> nn.Module | None:
+    def runnable(self) -> nn.Module | None:
+        """A module with its weights; None where no architecture that the judge gave fits them."""
         if isinstance(self.source, nn.Module):
             return self.source
         return None if self.weights is None else fitting_model(self.weights, self.models)

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from modeldeed.aligned_evidence import AlignedEvidence
 from modeldeed.passport.claim import PassportClaim
 from modeldeed.passport.evidence.coloured import seen_weights
 from modeldeed.passport.evidence.private_check import decoy_keys
 from modeldeed.passport.evidence.reading import load_layers, matches_of
 from modeldeed.passport.examination import BranchCheck
+from modeldeed.resolving.aligning import carried, second_reading
 from modeldeed.resolving.examinee import Examinee, fitting_model
 from modeldeed.resolving.judge import Judge
-from modeldeed.resolving.reading import JudgedMark, ReadMark, presence_of, read_mark
+from modeldeed.resolving.reading import (
+    JudgedMark,
+    ReadMark,
+    both_paid,
+    presence_of,
+    read_mark,
+)
 from modeldeed.resolving.results import MarkReading, MatrixCell
 from modeldeed.resolving.step_log import StepLog
 from modeldeed.resolving.taken_claim import TakenClaim
 from modeldeed.resolving.verdicts import Carrier, ClaimFindings, Examined
-from modeldeed.resolving.words import Order, Standing
+from modeldeed.resolving.words import Order, Presence, Standing
 from modeldeed.results import Verdict
 from modeldeed.suspects.restored import restore
 from modeldeed.timestamping import Dating, order
@@ -37,6 +45,7 @@ class ExaminedClaim:
         cells: its row of the matrix, as far as other claims have no part in it.
         marks: the evidence behind the readings of the suspect, mark by mark.
         unreadable: why none of its marks could be examined in the suspect; None if one was.
+        aligned: the aligned reading of the suspect; None where none was made.
     """
 
     claim: TakenClaim
@@ -44,6 +53,7 @@ class ExaminedClaim:
     cells: list[MatrixCell] = field(default_factory=list)
     marks: list[ReadMark] = field(default_factory=list)
     unreadable: str | None = None
+    aligned: AlignedEvidence | None = None
 
 
 class Examiner:
@@ -79,16 +89,21 @@ class Examiner:
         examined = tuple(
             Examined(r.level, r.verdict, r.reason) for r in readings if r.verdict is not None
         )
-        aligned = self._aligned(claim, readings, standing)
-        carriers = []
+        lineage = second_reading(claim, readings, standing, self._suspect, self._log)
+        if lineage.examined is not None:
+            examined += (lineage.examined,)
+            read = [both_paid(mark) for mark in read]
+            cells = [_cell(claim, self._suspect, [mark.reading for mark in read])]
+        carriers, notes = [], {}
         for model in self._others:
             cell = self._elsewhere(claim, model)
             cells.append(cell)
-            carriers.append(Carrier(model.name, cell.presence, _dates(model, claim)))
-        self._log_others(claim, cells[1:], carriers)
-        findings = ClaimFindings(None, examined, standing, tuple(carriers), aligned)
+            presence, notes[model.name] = self._aligned_elsewhere(claim, model, cell.presence)
+            carriers.append(Carrier(model.name, presence, _dates(model, claim)))
+        self._log_others(claim, cells[1:], carriers, notes)
+        findings = ClaimFindings(None, examined, standing, tuple(carriers), lineage.missing)
         unread = None if examined else (readings[0].reason if readings else "nothing was opened")
-        return ExaminedClaim(claim, findings, cells, read, unread)
+        return ExaminedClaim(claim, findings, cells, read, unread, lineage.evidence)
 
     def cross(self, claim: TakenClaim, reference: Examinee) -> MatrixCell:
         """Step 17: one claim's marks in another claim's reference."""
@@ -127,32 +142,17 @@ class Examiner:
             return None
         return BranchCheck(model, data, self._judge.decoys, self._judge.decoy_seed)
 
-    def _aligned(
-        self, claim: TakenClaim, readings: Sequence[MarkReading], standing: Standing
-    ) -> str | None:
-        """Step 11: whether an aligned reading is needed; there is none in this version."""
-        direct = [reading for reading in readings if reading.level == "L1"]
-        if not direct or self._suspect.weights is None:
-            self._log.skipped(11, "there are no weights to align", claim.name)
-            return None
-        if any(reading.verdict is Verdict.VERIFIED for reading in direct):
-            self._log.skipped(11, "the direct reading verifies", claim.name)
-            return None
-        if not claim.anchored or claim.dating.earliest is None:
-            note = "it counts only with an anchored and dated deed, and this one is not"
-            self._log.skipped(11, note, claim.name)
-            return None
-        if standing in (Standing.LATER, Standing.OPEN):
-            note = "it counts only with a deed dated before the suspect"
-            self._log.skipped(11, note, claim.name)
-            return None
-        missing = (
-            "the anchor's exhibit (unmarked.safetensors) was not shown"
-            if claim.order is None
-            else "this version makes none"
-        )
-        self._log.unavailable(11, missing, claim.name)
-        return f"an aligned reading is needed and could not be made: {missing}"
+    def _aligned_elsewhere(
+        self, claim: TakenClaim, model: Examinee, presence: Presence
+    ) -> tuple[Presence, str]:
+        """Whether a model that nobody accuses carries the mark, by either reading."""
+        if presence is Presence.PRESENT:
+            return presence, ""
+        found = carried(claim, model)
+        if found is None:
+            return presence, ""
+        verdict, note = found
+        return (Presence.PRESENT if verdict is Verdict.VERIFIED else presence), f", {note}"
 
     def _standing(self, claim: TakenClaim) -> Standing:
         """Step 16."""
@@ -164,13 +164,17 @@ class Examiner:
         return standing
 
     def _log_others(
-        self, claim: TakenClaim, cells: Sequence[MatrixCell], carriers: Sequence[Carrier]
+        self,
+        claim: TakenClaim,
+        cells: Sequence[MatrixCell],
+        carriers: Sequence[Carrier],
+        notes: Mapping[str, str],
     ) -> None:
         """Steps 14 and 15."""
         models = {model.name: model for model in self._others}
         for step, kinds in ((14, ("null", "base")), (15, ("exhibit", "base"))):
             read = [
-                f"{cell.kind} {cell.model}: {cell.presence.value}"
+                f"{cell.kind} {cell.model}: {carrier.presence.value}{notes[cell.model]}"
                 + _age(carrier.dates, models[cell.model])
                 for cell, carrier in zip(cells, carriers, strict=True)
                 if cell.kind in kinds

@@ -194,6 +194,7 @@ class Intake:
             claim.order = checked.reason
             if not checked.valid:
                 raise _RefusedError(6, Void.FORGED, checked.reason)
+            claim.orders[passport.manifest.anchor.digest] = checked
             alike = min(layer.median_similarity for layer in checked.layers)
             note = f"{checked.reason}; median cosine with it at least {alike:.2f} in every layer"
             self._log.done(6, note, claim.name)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from modeldeed.alignment.reading import repriced, twice
 from modeldeed.errors import SuspectError
 from modeldeed.passport.claim import PassportClaim
 from modeldeed.passport.evidence.coloured import seen_weights
@@ -33,7 +34,7 @@ from modeldeed.statistics import LN2, LN10, Budget
 from modeldeed.suspects import Weights
 from modeldeed.suspects.restored import restore
 
-__all__ = ["JudgedMark", "ReadMark", "presence_of", "read_mark"]
+__all__ = ["JudgedMark", "ReadMark", "both_paid", "presence_of", "read_mark"]
 
 _LOG2_OF_10 = LN10 / LN2
 
@@ -75,6 +76,19 @@ def presence_of(readings: Sequence[MarkReading]) -> Presence:
         return Presence.PRESENT
     # What could not be examined was not found absent.
     return Presence.ABSENT if verdicts == {Verdict.NOT_VERIFIED} else Presence.UNDECIDED
+
+
+def both_paid(mark: ReadMark) -> ReadMark:
+    """A direct reading of weights at the price of two readings, once there were two."""
+    reading, signature = mark.reading, mark.signature
+    if signature is None:
+        return mark
+    budget = twice(Budget(alpha_log2=reading.alpha_log2, grinding_log2=reading.grinding_log2))
+    signature = repriced(signature, budget)
+    verdict, reason = judge_signature(signature, budget)
+    paid = signature.log10_p_paid * _LOG2_OF_10
+    update = {"verdict": verdict, "reason": reason, "log2_p_paid": paid}
+    return replace(mark, reading=reading.model_copy(update=update), signature=signature)
 
 
 def read_mark(

@@ -81,8 +81,8 @@ def resolve(
             proven older than its deed ends that claim.
         nulls: models known to have nothing to do with the claims.
         suspect_date: the suspect's earliest proven existence, as found by the judge.
-        model: an instance of the suspect's architecture, or several: for questions to weights
-            and for level 2.
+        model: an instance of the suspect's architecture, or several, of references too: for
+            questions to weights, for aligned readings and for level 2.
         data: the judge's own data, for level 2.
         carriers: benign samples of the judge's own, for plug-ins: inputs of the model or
             canonical integers.

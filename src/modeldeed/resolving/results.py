@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from modeldeed.aligned_evidence import AlignedEvidence
 from modeldeed.resolving.words import Order, Presence, Relation, Standing, Void
 from modeldeed.results import AnswerEvidence, BranchEvidence, SignatureEvidence, Verdict
 from modeldeed.timestamping import Dating
@@ -208,7 +209,9 @@ class ClaimResult(_Result):
         standing: how that lies to the suspect's earliest proven existence.
         anchored: whether a timestamped anchor lowers the price of grinding.
         order: what the order check of its reference found; None where none was made.
-        signature: L1 on the suspect, of the first passport.
+        signature: L1 on the suspect, read directly, of the first passport.
+        aligned: L1 on the suspect after alignment, where the direct reading did not verify and one
+            could be made.
         branch: L2.
         answers: L3, one for each mark that was asked for; which mark is said by `matrix`.
         warnings: what a reader must know beside the verdict.
@@ -227,6 +230,7 @@ class ClaimResult(_Result):
     anchored: bool = False
     order: str | None = None
     signature: SignatureEvidence | None = None
+    aligned: AlignedEvidence | None = None
     branch: BranchEvidence | None = None
     answers: tuple[AnswerEvidence, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -150,6 +150,7 @@ def _result(found: ExaminedClaim, decision: Decision, judge: Judge) -> ClaimResu
         anchored=claim.anchored,
         order=claim.order,
         signature=passports[0].signature if passports else None,
+        aligned=found.aligned,
         branch=passports[0].branch if passports else None,
         answers=tuple(m.answers for m in marks if m.answers is not None),
         warnings=tuple(claim.warnings),

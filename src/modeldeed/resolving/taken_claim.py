@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from modeldeed.alignment.order import OrderCheck
 from modeldeed.deed import Deed
 from modeldeed.resolving.claim_folder import ClaimFolder
 from modeldeed.resolving.examinee import Examinee
@@ -28,6 +29,7 @@ class TakenClaim:
         marks: those that the opening shows.
         reference: the registered model.
         order: what the order check found; None where none was made.
+        orders: the same in full, by the digest of the passport's anchor.
         own: the reading of its own reference.
         invalid: why it is no evidence; None where it is.
         countersignatures: files of licences, not read yet.
@@ -42,6 +44,7 @@ class TakenClaim:
     marks: tuple[JudgedMark, ...] = ()
     reference: Examinee | None = None
     order: str | None = None
+    orders: dict[str, OrderCheck] = field(default_factory=dict)
     own: MatrixCell | None = None
     invalid: tuple[Void, str] | None = None
     countersignatures: tuple[bytes, ...] = ()

@@ -94,6 +94,7 @@ def test_direction_of_the_first_right_singular_vector(
         # rows may exceed the best decoy a little. A common direction would lift every layer.
         over = [cosine / best for cosine, best in zip(own.cosines, level, strict=True)]
         assert median(over) < 1.1
-        assert max(own.cosines) < 0.9
+        # In the nine dimensions of the first layer some row of 32 lies near everything, also near
+        # what wrong keys guess (0.8 and more), so a bound says nothing there.
         thick = [c for c, fan in zip(own.cosines, own.fans, strict=True) if fan >= 144]
         assert max(thick) < 0.5

@@ -1,0 +1,216 @@
+"""The aligned reading: a claim's bits in a suspect that was put into the reference's coordinates.
+
+Its null is that of the direct reading. What is read follows from the suspect, the reference
+without its passports, the passports and the probes; the bits b have no part in it. If the suspect
+does not depend on b, the matches are Binomial(n, ½), and rows that count as mismatches only make
+that fewer.
+
+Wrong keys are compared on the *same* aligned weights, those of the claim's own alignment. Given
+these weights the claim's bits and those of a wrong key are alike uniform and independent of them,
+so all N + 1 counts are exchangeable, whatever the alignment did. That the alignment itself draws
+nothing towards the claim is not what they test; independent models aligned to the reference do
+(null models of a dispute, the experiment ``alignment-null``). To align anew for every wrong key
+would compare other weights with each other, and cost as many alignments.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from modeldeed.aligned_evidence import AlignedEvidence, AlignedLayerReading, DecoySignatures
+from modeldeed.alignment.align import Aligned, align
+from modeldeed.alignment.order import OrderCheck
+from modeldeed.alignment.probes import probe_seed
+from modeldeed.digests import sha256
+from modeldeed.errors import SuspectError
+from modeldeed.passport.claim import PassportClaim
+from modeldeed.passport.evidence.coloured import seen_weights
+from modeldeed.passport.evidence.message import codewords_of
+from modeldeed.passport.evidence.private_check import decoy_keys
+from modeldeed.passport.evidence.reading import (
+    BoundLayer,
+    judge_signature,
+    load_layers,
+    matches_of,
+    read_signature,
+)
+from modeldeed.results import SignatureEvidence, Verdict
+from modeldeed.statistics import LN10, Budget, log_binomial_tail, required_matches
+from modeldeed.suspects import open_weights
+from modeldeed.suspects.restored import restore
+
+__all__ = ["DECOYS", "judge_aligned", "read_aligned", "repriced", "twice"]
+
+DECOYS = 999
+
+
+def twice(budget: Budget) -> Budget:
+    """What both readings pay once there were two."""
+    return replace(budget, readings=2)
+
+
+def repriced(signature: SignatureEvidence, budget: Budget) -> SignatureEvidence:
+    """A signature under another budget: the same matches at another price."""
+    log_p = log_binomial_tail(signature.matches, signature.bits)
+    return signature.model_copy(
+        update={
+            "log10_p_paid": budget.paid(log_p) / LN10,
+            "threshold_log2": budget.threshold_log2,
+            "required_matches": required_matches(signature.bits, budget),
+        }
+    )
+
+
+def read_aligned(
+    suspect: nn.Module,
+    reference: nn.Module,
+    claim: PassportClaim,
+    budget: Budget,
+    *,
+    base: bytes,
+    suspect_digest: bytes,
+    order: OrderCheck | None,
+    note: str | None = None,
+    decoys: int = DECOYS,
+) -> AlignedEvidence:
+    """Align a suspect to a claim's reference and read the claim's bits.
+
+    Args:
+        suspect: with its weights in it; left as it is.
+        reference: likewise.
+        claim: whose bits.
+        budget: of two readings, from `twice`.
+        base: digest of the deed, 32 bytes; of the anchor where there is none.
+        suspect_digest: 32 bytes.
+        order: of the reference's channels, valid; rows that it did not match are mismatches.
+            None where no exhibit was shown.
+        note: why the reading is no evidence; None where it is.
+        decoys: wrong keys.
+
+    Raises:
+        EvidenceError: the key cannot open the claim.
+        SuspectError: the anchor says nothing of the host's inputs, or a model cannot be run on
+            the probes.
+    """
+    anchor, key = claim.manifest.anchor, claim.model_key()
+    if anchor.probes is None:
+        raise SuspectError("the claim's anchor says nothing of inputs, so nothing can be probed")
+    seed, rows = probe_seed(base, suspect_digest), anchor.passport_rule.rows
+    aligned = align(
+        _computable(suspect),
+        _computable(reference),
+        anchor.targets,
+        seed=seed,
+        like=anchor.probes,
+        key=key,
+        rows=rows,
+        factors=claim.factors,
+    )
+    weights = restore(open_weights(aligned.weights), anchor.targets)
+    layers = _held_to(order, load_layers(*seen_weights(weights, anchor.targets, claim.factors)))
+    codewords = codewords_of(key, anchor.targets, claim.manifest.message)
+    read = read_signature(layers, key, budget, rows=rows, codewords=codewords)
+    start = time.perf_counter()
+    compared = _decoys(layers, read.matches, seed, decoys, rows)
+    return AlignedEvidence(
+        counts=note is None,
+        note=note,
+        reading=anchor.passport_rule.reading_name,
+        bits=read.bits,
+        matches=read.matches,
+        unmatched=None if order is None else order.bits - order.matched,
+        order=None if order is None else order.reason,
+        log10_p=read.log10_p,
+        log2_p=read.log2_p,
+        log10_p_paid=read.log10_p_paid,
+        threshold_log2=read.threshold_log2,
+        required_matches=read.required_matches,
+        median_margin=read.median_margin,
+        layers=_layers(aligned, read),
+        decoys=compared,
+        probe_seed=seed.hex(),
+        probe_seconds=aligned.probe_seconds,
+        match_seconds=aligned.match_seconds,
+        decoy_seconds=time.perf_counter() - start,
+    )
+
+
+def judge_aligned(evidence: AlignedEvidence, budget: Budget) -> tuple[Verdict, str]:
+    """Decide a claim from its aligned reading, as from a direct one.
+
+    Returns:
+        The verdict and its reason in one sentence.
+    """
+    read = SignatureEvidence(
+        reading=evidence.reading,
+        bits=evidence.bits,
+        matches=evidence.matches,
+        log10_p=evidence.log10_p,
+        log2_p=evidence.log2_p,
+        log10_p_paid=evidence.log10_p_paid,
+        threshold_log2=evidence.threshold_log2,
+        required_matches=evidence.required_matches,
+        median_margin=evidence.median_margin,
+        layers=(),
+    )
+    verdict, reason = judge_signature(read, budget)
+    said = f"aligned to the registered reference, {reason}"
+    return verdict, f"lineage: {said}" if verdict is Verdict.VERIFIED else said
+
+
+def _computable(model: nn.Module) -> nn.Module:
+    """A model that runs in single precision on the CPU; the same one where it does already."""
+    tensors = (*model.parameters(), *model.buffers())
+    if all(t.device.type == "cpu" and t.dtype == torch.float32
+           for t in tensors if t.is_floating_point()):  # fmt: skip
+        return model
+    return copy.deepcopy(model).cpu().float()
+
+
+def _held_to(order: OrderCheck | None, layers: list[BoundLayer]) -> list[BoundLayer]:
+    """Layers in which rows that the order check did not match cannot be read."""
+    if order is None:
+        return layers
+    held = []
+    for layer, checked in zip(layers, order.layers, strict=True):
+        sign = layer.scale_sign.clone()
+        sign[list(checked.unmatched)] = 0
+        held.append(replace(layer, scale_sign=sign))
+    return held
+
+
+def _layers(aligned: Aligned, read: SignatureEvidence) -> tuple[AlignedLayerReading, ...]:
+    found = {layer.weight: layer for layer in aligned.layers}
+    return tuple(
+        AlignedLayerReading(
+            norm=layer.norm,
+            weight=layer.weight,
+            source=found[layer.weight].source,
+            channels=found[layer.weight].channels,
+            found=found[layer.weight].found,
+            similarity=found[layer.weight].similarity,
+            bits=layer.bits,
+            matches=layer.matches,
+        )
+        for layer in read.layers
+    )
+
+
+def _decoys(
+    layers: Sequence[BoundLayer], matches: int, seed: bytes, count: int, rows: str
+) -> DecoySignatures:
+    drawn = int.from_bytes(sha256(b"decoys", seed)[:6], "big")
+    read = [matches_of(layers, key, rows=rows) for key in decoy_keys(drawn, count)]
+    as_many = sum(decoy >= matches for decoy in read)
+    return DecoySignatures(
+        count=count,
+        best=max(read, default=0),
+        mean=sum(read) / count if count else 0.0,
+        rank_p=(1 + as_many) / (count + 1),
+    )
