@@ -36,7 +36,8 @@ def _own(name: str) -> _Field:
 
 def _anchored(name: str) -> _Field:
     """A field of the anchor."""
-    return lambda manifest: manifest.anchor.model_dump(mode="json")[name]
+    # An anchor without probes does not name them.
+    return lambda manifest: manifest.anchor.model_dump(mode="json").get(name)
 
 
 def _rule(name: str) -> _Field:
@@ -53,7 +54,7 @@ FIELDS: dict[str, dict[str, _Field]] = {
     "passport": {
         **_OF_ALL,
         **{name: _own(name) for name in ("calls", "message", "state")},
-        **{name: _anchored(name) for name in ("planner", "targets", "excluded")},
+        **{name: _anchored(name) for name in ("planner", "targets", "excluded", "probes")},
         "message_rule": _anchored("message"),
         **{name: _rule(name) for name in ("head", "reading", "rows", "statistics")},
     },
