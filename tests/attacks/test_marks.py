@@ -88,7 +88,8 @@ def test_overwriting_embeds_other_marks_and_leaves_the_first(
     attack = Overwrite(times=times, batch_size=32)
     changed = attack.apply(host, AttackData(digits), generator())
     assert left(passport, changed) > 0.85
-    assert accuracy(changed, digits.x_test, digits.y_test) > 0.9
+    before, after = (accuracy(model, digits.x_test, digits.y_test) for model in (host, changed))
+    assert after > before - 0.1 * times  # 18 steps each, over a host of 600 samples
     for name in ("conv1", "conv2", "conv3"):
         assert not torch.equal(changed.get_submodule(name).weight, host.get_submodule(name).weight)
     assert attack.steps(AttackData(digits)) == times * 18

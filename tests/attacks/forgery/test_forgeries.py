@@ -143,7 +143,7 @@ def test_the_singular_vector_reads_the_owners_bits_there_and_not_here(
 def test_fitting_reaches_both_marks_of_the_published_rule(
     name: str, published_victim: Victim, dataset: Dataset, hold: Hold, generator: torch.Generator
 ) -> None:
-    claim = forgery.find(name)(fitting=Fit(steps=15, warm_up=150)).published(  # type: ignore[call-arg]
+    claim = forgery.find(name)(fitting=Fit(steps=40, warm_up=300)).published(  # type: ignore[call-arg]
         hold(published_victim), generator
     )
     assert claim is not None
