@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import socket
 import threading
 import time
@@ -27,6 +28,25 @@ def answering(**fields: Any) -> httpx.MockTransport:
     return httpx.MockTransport(lambda sent: httpx.Response(**{"status_code": 200, **fields}))
 
 
+def take_request(line: socket.socket) -> None:
+    """Read a whole request: whoever hangs up with some of it unread resets the connection."""
+
+    def more() -> bytes:
+        data = line.recv(65536)
+        if not data:
+            raise OSError("the client hung up")
+        return data
+
+    taken = b""
+    while b"\r\n\r\n" not in taken:
+        taken += more()
+    head, _, body = taken.partition(b"\r\n\r\n")
+    found = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+    assert found
+    while len(body) < int(found[1]):
+        body += more()
+
+
 @contextlib.contextmanager
 def serving(talk: Callable[[socket.socket], None]) -> Iterator[str]:
     """A server of one connection; yields its address."""
@@ -36,7 +56,7 @@ def serving(talk: Callable[[socket.socket], None]) -> Iterator[str]:
             with contextlib.suppress(OSError):
                 line, _ = server.accept()
                 with line:
-                    line.recv(65536)
+                    take_request(line)
                     talk(line)
 
         thread = threading.Thread(target=serve, daemon=True)
