@@ -29,7 +29,7 @@ from modeldeed.suspects import Weights, open_weights
 from modeldeed.suspects.loading import load_weights
 from modeldeed.suspects.restored import restore
 
-__all__ = ["WHITE_BOX", "BranchCheck", "examine_weights"]
+__all__ = ["WHITE_BOX", "BranchCheck", "branch_evidence", "examine_weights"]
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,10 @@ def examine_weights(
         found = Examined(Verdict.NOT_VERIFIED, reason, signature)
     elif aligned is not None:
         found = aligned.after(signature, (found.verdict, found.reason), claim, budget, digest)
-    private = None if branch is None else _branch(weights, claim, key, branch, found.verdict)
+    private: BranchEvidence | None = None
+    if branch is not None:
+        load_weights(branch.model, weights)
+        private = branch_evidence(claim, key, branch, found.verdict)
     return Report(
         verdict=found.verdict,
         reason=found.reason,
@@ -143,14 +146,20 @@ def _signature(
     return signature.model_copy(update={"reading": reading}), suspect_digest
 
 
-def _branch(
-    weights: Weights, claim: PassportClaim, key: bytes, check: BranchCheck, verdict: Verdict
+def branch_evidence(
+    claim: PassportClaim, key: bytes, check: BranchCheck, verdict: Verdict
 ) -> BranchEvidence:
-    """Level 2: it supports a claim only where the signature carries it.
+    """Level 2 of a model that holds the suspect's weights.
 
-    Wrong keys are exchangeable with a key that was not chosen; rank p-values pay for no choice.
+    It supports a claim only where the signature carries it: wrong keys are exchangeable with a key
+    that was not chosen, and rank p-values pay for no choice.
+
+    Args:
+        claim: the passport's.
+        key: the model key of the claim.
+        check: the model and the judge's data.
+        verdict: of level 1.
     """
-    load_weights(check.model, weights)
     found = check_branch(
         check.model,
         claim.manifest.anchor,

@@ -13,9 +13,8 @@ from modeldeed.errors import SuspectError
 from modeldeed.passport.claim import PassportClaim
 from modeldeed.passport.evidence.coloured import seen_weights
 from modeldeed.passport.evidence.message import codewords_of
-from modeldeed.passport.evidence.private_check import check_branch
 from modeldeed.passport.evidence.reading import judge_signature, load_layers, read_signature
-from modeldeed.passport.examination import BranchCheck
+from modeldeed.passport.examination import BranchCheck, branch_evidence
 from modeldeed.querying.answer_claim import AnswerClaim
 from modeldeed.querying.answer_evidence import judge_answers
 from modeldeed.querying.examination import Examination
@@ -27,7 +26,6 @@ from modeldeed.results import (
     AnswerEvidence,
     BranchEvidence,
     SignatureEvidence,
-    Support,
     Verdict,
 )
 from modeldeed.statistics import LN2, LN10, Budget
@@ -138,7 +136,7 @@ def _read(
         log2_p=signature.log2_p,
         log2_p_paid=signature.log10_p_paid * _LOG2_OF_10,
     )
-    private = None if branch is None else _branch(claim, key, branch, verdict)
+    private = None if branch is None else branch_evidence(claim, key, branch, verdict)
     return ReadMark(reading, signature, private, None, _warnings(signature))
 
 
@@ -157,26 +155,6 @@ def _signature(
     )
     weights.require_unchanged()
     return signature.model_copy(update={"reading": anchor.passport_rule.reading_name})
-
-
-def _branch(
-    claim: PassportClaim, key: bytes, check: BranchCheck, verdict: Verdict
-) -> BranchEvidence:
-    """Level 2: it supports a claim only where the signature carries it."""
-    found = check_branch(
-        check.model,
-        claim.manifest.anchor,
-        key,
-        check.data,
-        heads=claim.heads,
-        factors=claim.factors,
-        decoys=check.decoys,
-        seed=check.seed,
-    )
-    if found.word is not Support.SUPPORTS or verdict is Verdict.VERIFIED:
-        return found
-    reason = f"{found.reason}; but the signature does not carry this claim, and keys can be tried"
-    return found.model_copy(update={"word": Support.UNINFORMATIVE, "reason": reason})
 
 
 def _warnings(signature: SignatureEvidence) -> tuple[str, ...]:
