@@ -53,6 +53,17 @@ class Revocation(EvidenceModel):
     since: Moment
     reason: Name
 
+    def problem(self, what: str) -> str:
+        """What is wrong with a signature that falls under it, in one sentence.
+
+        Args:
+            what: was signed.
+        """
+        return (
+            f"the identity was revoked at {self.since:%Y-%m-%d %H:%M:%S} UTC ({self.reason}), and "
+            f"{what} is not proven to be older"
+        )
+
 
 class PinnedAuthority(EvidenceModel):
     """A timestamp authority in a trust file.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from modeldeed.anchoring.standing import Trusted, standing_of
+from modeldeed.anchoring.standing import Trusted, standing_of_claim
 from modeldeed.claimant import Claimant
 from modeldeed.deed import Deed, Opening
 from modeldeed.deed.aligning import Alignable, own_check
@@ -103,7 +103,8 @@ def verify(
 
     Raises:
         EvidenceError: the passport was altered, the key cannot open it though the identity is
-            the same, or its timestamp is not of the trusted authority that its anchor names.
+            the same, its timestamp is not of the trusted authority that its anchor names, or the
+            trust file revokes the identity and the anchor is not proven to be older.
         SuspectError: the suspect cannot be read, or lacks tensors of the claim.
         OptionError: not exactly one of ``passport``, ``triggers`` and ``plugin`` is given and no
             deed, or only one of ``model`` and ``data``, or of ``deed`` and ``opening``; or a
@@ -161,7 +162,7 @@ def verify(
         )
     claim = PassportClaim.of(passport, owner)
     aligned = None if alignable is None else own_check(suspect, alignable, claim)
-    standing = standing_of(claim.manifest, trust)
+    standing = standing_of_claim(claim.manifest, owner.identity, trust)
     return examine_weights(suspect, claim, standing, branch=branch, aligned=aligned)
 
 

@@ -8,13 +8,28 @@ from dataclasses import dataclass, replace
 
 from modeldeed.anchor import Anchor
 from modeldeed.errors import EvidenceError
+from modeldeed.identity import Identity
 from modeldeed.manifest import SignedManifest
 from modeldeed.results import AnchorTime
 from modeldeed.statistics import Budget
-from modeldeed.timestamping import Stamp, TrustedAuthority, UntrustedAuthority, check
+from modeldeed.timestamping import (
+    Stamp,
+    TrustedAuthority,
+    UntrustedAuthority,
+    check,
+    effective,
+)
 from modeldeed.trust import Trust
 
-__all__ = ["ANCHORED_GRINDING_LOG2", "UNANCHORED", "Standing", "Trusted", "named_by", "standing_of"]
+__all__ = [
+    "ANCHORED_GRINDING_LOG2",
+    "UNANCHORED",
+    "Standing",
+    "Trusted",
+    "named_by",
+    "standing_of",
+    "standing_of_claim",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +120,32 @@ def standing_of(manifest: SignedManifest, trust: Trusted | None) -> Standing:
             f"the anchor names {authority.name}, and its token is not that authority's: {error}"
         ) from error
     return Standing(stamp)
+
+
+def standing_of_claim(
+    manifest: SignedManifest, identity: Identity, trust: Trusted | None
+) -> Standing:
+    """What the anchor of a claim without a deed is worth.
+
+    Whoever stole a key can make anchors until it is revoked, and date them back by nothing but an
+    authority. So the anchor of a revoked identity counts only if its own timestamp is older.
+
+    Args:
+        manifest: authenticated.
+        identity: whose claim it is.
+        trust: the judge's; only a trust file names revoked identities.
+
+    Raises:
+        EvidenceError: as of `standing_of`; or the identity was revoked before the anchor is proven
+            to have existed.
+    """
+    standing = standing_of(manifest, trust)
+    if isinstance(trust, Trust):
+        stamps = () if standing.stamp is None else (standing.stamp,)
+        revocation = trust.revocation(identity, effective(stamps))
+        if revocation is not None:
+            raise EvidenceError(revocation.problem("the anchor"))
+    return standing
 
 
 def _authorities(trust: Trusted | None) -> tuple[TrustedAuthority, ...]:

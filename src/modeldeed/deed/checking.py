@@ -170,10 +170,7 @@ def _check_identity(deed: Deed, times: Times, trust: Trust | None, found: _Findi
         return None
     revocation = trust.revocation(deed.identity, times.dating)
     if revocation is not None:
-        found.problems.append(
-            f"the identity was revoked at {revocation.since:%Y-%m-%d %H:%M:%S} UTC "
-            f"({revocation.reason}), and the deed is not proven to be older"
-        )
+        found.problems.append(revocation.problem("the deed"))
     name = trust.owner_name(deed.identity)
     if name is None:
         found.left.append("whose identity this is: the trust file does not know it")

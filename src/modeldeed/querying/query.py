@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from modeldeed._version import __version__
-from modeldeed.anchoring.standing import UNANCHORED, Standing, Trusted, standing_of
+from modeldeed.anchoring.standing import UNANCHORED, Standing, Trusted, standing_of_claim
 from modeldeed.claimant import Claimant
 from modeldeed.errors import EvidenceError, OptionError
 from modeldeed.querying.answer_claim import AnswerClaim
@@ -87,8 +87,9 @@ def query(
         another owner than the claim's is never verified.
 
     Raises:
-        EvidenceError: the claim or a transcript was altered or is about something else, or the
-            timestamp is not of the trusted authority that the anchor names.
+        EvidenceError: the claim or a transcript was altered or is about something else, the
+            timestamp is not of the trusted authority that the anchor names, or the trust file
+            revokes the identity and the anchor is not proven to be older.
         SuspectError: the suspect cannot be reached; transcripts keep what it answered.
         OptionError: a batch or a count is out of range, or a transcript is to be kept of a
             function, which only its name tells from others.
@@ -213,7 +214,9 @@ def rejudge(
 
 def _standing(claim: AnswerClaim, trust: Trusted | None) -> Standing:
     """What the anchor is worth; another's anchor would have had a token of its own."""
-    return standing_of(claim.manifest, trust) if claim.owns else UNANCHORED
+    if not claim.owns:
+        return UNANCHORED
+    return standing_of_claim(claim.manifest, claim.owner.identity, trust)
 
 
 def _opened(suspect: Any, prepare: Prepare | None, claim: AnswerClaim) -> Suspect:

@@ -107,12 +107,7 @@ class Intake:
         trust = self._judge.trust
         revocation = trust.revocation(deed.identity, claim.dating)
         if revocation is not None:
-            raise _RefusedError(
-                2,
-                Void.FORGED,
-                f"the identity was revoked at {revocation.since:%Y-%m-%d %H:%M:%S} UTC "
-                f"({revocation.reason}), and the deed is not proven to be older",
-            )
+            raise _RefusedError(2, Void.FORGED, revocation.problem("the deed"))
         name = trust.owner_name(deed.identity)
         known = f"the key of {name}" if name else "an identity that the trust file does not name"
         self._log.done(2, f"within limits; {known}, not revoked", claim.name)

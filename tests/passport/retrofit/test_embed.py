@@ -326,7 +326,7 @@ def test_a_data_loader_is_passed_over_again(trained: Any, owner: Owner) -> None:
         ({}, "no length; say how many steps"),
         ({"steps": 1, "loss": F.cross_entropy}, "has to yield"),
     ],
-    ids=str,
+    ids=("steps", "original steps", "no length", "loss"),
 )
 def test_what_cannot_be_done_is_refused(
     trained: Any, owner: Owner, options: dict[str, Any], words: str
