@@ -8,6 +8,8 @@ import subprocess
 import sys
 from types import ModuleType
 
+import pytest
+
 import modeldeed
 from modeldeed.errors import MissingExtraError
 
@@ -90,10 +92,15 @@ def test_every_public_module_lists_its_names() -> None:
 def test_importing_is_lean() -> None:
     """No optional package, no device, no global seed, no output, no logging handler."""
     script = f"""
-import sys, logging, torch
+import sys, logging
+import modeldeed
+assert "torch" not in sys.modules and "pydantic" not in sys.modules  # at once, until it is used
+import torch
 state = torch.get_rng_state()
 threads = torch.get_num_threads()
-import modeldeed
+for name in modeldeed.__all__:
+    getattr(modeldeed, name)
+assert "scipy.stats" not in sys.modules  # a second by itself
 loaded = [name for name in {OPTIONAL!r} if name in sys.modules]
 assert not loaded, loaded
 assert not torch.cuda.is_initialized()
@@ -106,3 +113,17 @@ assert not logging.getLogger("modeldeed").handlers
         [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_name_that_is_not_public_is_an_error_as_of_any_module() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Pasport'"):
+        _ = modeldeed.Pasport
+    assert set(PUBLIC) <= set(dir(modeldeed))
+
+
+def test_type_checkers_see_the_names_where_they_are_at_home() -> None:
+    for name in PUBLIC:
+        if name != "__version__":
+            home = importlib.import_module(modeldeed._HOMES[name])
+            assert getattr(home, name) is getattr(modeldeed, name)
+    assert set(modeldeed._HOMES) | {"__version__"} == set(PUBLIC)

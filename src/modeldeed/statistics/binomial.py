@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.special import logsumexp
-from scipy.stats import binom
+import numpy.typing as npt
+from scipy.special import gammaln, logsumexp, xlog1py, xlogy
 
 from modeldeed.errors import OptionError
 from modeldeed.statistics.logarithms import LN2
 
-__all__ = ["log_binomial_tail"]
+__all__ = ["log_binomial", "log_binomial_tail"]
 
 # Up to here the tail of a fair coin is summed in integers, without any rounding.
 _EXACT_BITS = 16_384
@@ -54,9 +54,25 @@ def log_binomial_tail(matches: int, trials: int, rate: float = 0.5) -> float:
     return min(0.0, _log_sum(matches, trials, trials, rate))
 
 
+def log_binomial(
+    matches: npt.NDArray[np.int64], trials: int, rate: float
+) -> npt.NDArray[np.float64]:
+    """The natural logarithm of P(X = matches) for X ~ Binomial(trials, rate).
+
+    Args:
+        matches: of any shape, each 0 … trials.
+        trials: how many were tried.
+        rate: chance of one match, in (0, 1).
+    """
+    others = trials - matches
+    ways = gammaln(trials + 1) - gammaln(matches + 1) - gammaln(others + 1)
+    found: npt.NDArray[np.float64] = ways + xlogy(matches, rate) + xlog1py(others, -rate)
+    return found
+
+
 def _log_sum(first: int, last: int, trials: int, rate: float) -> float:
     """Ln P(first ≤ X ≤ last)."""
-    return float(logsumexp(binom.logpmf(np.arange(first, last + 1), trials, rate)))
+    return float(logsumexp(log_binomial(np.arange(first, last + 1), trials, rate)))
 
 
 def _upper_sum(matches: int, trials: int) -> int:

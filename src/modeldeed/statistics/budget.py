@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from modeldeed.errors import OptionError
 from modeldeed.statistics.binomial import log_binomial_tail
@@ -85,10 +85,10 @@ def required_matches(trials: int, budget: Budget) -> int | None:
     if not budget.accepts(log_binomial_tail(trials, trials)):
         return None
     # Found in floating point and settled exactly: an exact tail of many bits takes long.
-    low, high = 0, trials
+    low, high, estimate = 0, trials, 2.0**budget.threshold_log2
     while low < high:
         middle = (low + high) // 2
-        if binom.logsf(middle - 1, trials, 0.5) / LN2 <= budget.threshold_log2:
+        if bdtrc(middle - 1, trials, 0.5) <= estimate:
             high = middle
         else:
             low = middle + 1

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 from scipy.optimize import brentq
-from scipy.special import betaln
-from scipy.stats import binomtest
+from scipy.special import betaincinv, betaln
 
 from modeldeed.errors import OptionError
 
@@ -34,8 +33,10 @@ def match_interval(matches: int, trials: int, confidence: float = 0.95) -> tuple
         is decided, this covers less often than it says: use `match_rate_sequence`.
     """
     _check(matches, trials, confidence)
-    interval = binomtest(matches, trials).proportion_ci(confidence, method="exact")
-    return float(interval.low), float(interval.high)
+    others, outside = trials - matches, (1 - confidence) / 2
+    low = betaincinv(matches, others + 1, outside) if matches else 0.0
+    high = betaincinv(matches + 1, others, 1 - outside) if others else 1.0
+    return float(low), float(high)
 
 
 def match_rate_sequence(

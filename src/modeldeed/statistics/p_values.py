@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import binom, kstest
 
 from modeldeed.errors import OptionError
-from modeldeed.statistics.binomial import log_binomial_tail
+from modeldeed.statistics.binomial import log_binomial, log_binomial_tail
 
 __all__ = ["randomized_p_value", "randomized_p_values", "rank_p_value", "uniformity_p_value"]
 
@@ -43,7 +42,7 @@ def _above_and_at(matches: int, trials: int, rate: float) -> tuple[float, float]
     if not 0 <= matches <= trials:
         raise OptionError(f"matches must be in 0 … {trials}, got {matches}")
     above = math.exp(log_binomial_tail(matches + 1, trials, rate)) if matches < trials else 0.0
-    return above, float(binom.pmf(matches, trials, rate))
+    return above, math.exp(float(log_binomial(np.array(matches), trials, rate)))
 
 
 def randomized_p_values(
@@ -95,6 +94,9 @@ def uniformity_p_value(p_values: Sequence[float], *, one_sided: bool = False) ->
     Raises:
         OptionError: there are no p-values.
     """
+    # Seconds to import, and only calibration asks for it.
+    from scipy.stats import kstest  # noqa: PLC0415
+
     if not len(p_values):
         raise OptionError("a test of uniformity needs at least one p-value")
     if one_sided:  # too many small values: their distribution function lies above the uniform one
