@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-# The tests' networks are too small for a second thread, which on a busy machine only waits.
+# The tests' networks are too small for a second thread, so each core runs tests of its own.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+PARALLEL := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow fuzz lint bench docs clean
@@ -20,7 +21,7 @@ demo: $(STAMP) ## train, mark, ship, attack and verify a small model; writes dem
 	$(BIN)/modeldeed demo --out demo
 
 test: $(STAMP) ## run the tests with branch coverage
-	$(PYTEST) -m 'not slow and not gpu' --cov --cov-report=term:skip-covered
+	$(PYTEST) $(PARALLEL) -m 'not slow and not gpu' --cov --cov-report=term:skip-covered
 
 test-slow: $(STAMP) ## run the tests that take minutes
 	$(PYTEST) -m 'slow and not gpu'
@@ -36,9 +37,13 @@ bench: $(STAMP) ## run every experiment in its quick setting and rebuild the res
 	$(BIN)/python -m benchmarks run all --setting quick
 	$(BIN)/python -m benchmarks tables
 
-docs: $(STAMP) ## rebuild the generated tables and the figure
+docs: $(STAMP) ## write what is generated, and build the documentation site into site/
 	$(BIN)/python -m benchmarks tables
 	$(BIN)/python docs/draw_idea.py
+	$(BIN)/python docs/draw_concepts.py
+	$(BIN)/python docs/write_cli.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean: ## remove the environment and generated files
-	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv demo site .pytest_cache .mypy_cache .ruff_cache .hypothesis
