@@ -21,7 +21,7 @@ from benchmarks.registry import Setting, experiment
 from benchmarks.run import Run
 from modeldeed import Passport, TrainingRule, models
 
-__all__ = ["overhead"]
+__all__ = ["Net", "finished", "overhead"]
 
 _REPEATS = 9
 _BATCH = 128
@@ -190,14 +190,14 @@ class Trainer:
 
     def step(self) -> float:
         """One step of training; its seconds."""
-        _finish(self._x.device)
+        finished(self._x.device)
         start = time.perf_counter()
         self._optimizer.zero_grad()
         with torch.autocast(self._x.device.type, torch.bfloat16, enabled=self._bfloat16):
             loss = self._loss()
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
-        _finish(self._x.device)
+        finished(self._x.device)
         return time.perf_counter() - start
 
     def _loss(self) -> Tensor:
@@ -206,7 +206,8 @@ class Trainer:
         return self._passport.joint_loss(self._x, self._y)
 
 
-def _finish(device: torch.device) -> None:
+def finished(device: torch.device) -> None:
+    """Wait for what a GPU still has to do."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
