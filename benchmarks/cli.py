@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from benchmarks import registry, tables
+from benchmarks import plots, registry, tables
 from benchmarks.cards import Card, card_path, read_cards, write_card
 from benchmarks.environment import ROOT
 from benchmarks.registry import Experiment
@@ -95,13 +95,14 @@ def tables_(
     ] = False,
     results: ResultsOption = RESULTS,
 ) -> None:
-    """Make the tables of the results page, and of pages beside it, anew from the cards."""
+    """Make tables and figures of the results page, and of pages beside it, anew from the cards."""
     try:
         cards = read_cards(results)
         current = {
             place.name: tables.update_page(place, entries, cards, write=not check)
             for place, entries in tables.pages(page, registry.experiments())
         }
+        drawn = [] if check else plots.update_figures(page.parent, registry.experiments(), cards)
     except ModelDeedError as error:
         _fail(str(error))
     if check and not all(current.values()):
@@ -110,6 +111,7 @@ def tables_(
         raise typer.Exit(1)
     for name, whole in current.items():
         typer.echo(f"{name} {'was' if whole else 'is now'} up to date", err=True)
+    typer.echo(f"{len(drawn)} figures were drawn", err=True)
 
 
 def _entries(name: str, setting: str) -> list[Experiment]:

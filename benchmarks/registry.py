@@ -14,6 +14,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
@@ -21,11 +22,16 @@ from benchmarks.cards import Card
 from benchmarks.run import Run
 from modeldeed.errors import OptionError
 
-__all__ = ["Experiment", "Setting", "Table", "experiment", "experiments", "find"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Experiment", "Plot", "Setting", "Table", "experiment", "experiments", "find"]
 
 Measure = Callable[[Run], Mapping[str, JsonValue]]
 Table = Callable[[Card], str]
 """From one of an experiment's cards to Markdown."""
+Plot = Callable[[Card, "Figure"], None]
+"""Draws one of an experiment's cards into an empty figure of matplotlib."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class Experiment:
         settings: its sizes, smallest first.
         measure: computes the metrics of a run.
         table: renders one of its cards.
+        plot: draws one of them; None for an experiment without figures.
         revision: raised when a measurement in ``benchmarks`` changes, so that no older cell is
             taken up; changes of the package itself are noticed without it.
     """
@@ -64,6 +71,7 @@ class Experiment:
     settings: Mapping[str, Setting]
     measure: Measure
     table: Table
+    plot: Plot | None
     revision: int
 
     def setting(self, name: str) -> Setting:
@@ -88,6 +96,7 @@ def experiment(
     settings: Mapping[str, Setting],
     *,
     table: Table,
+    plot: Plot | None = None,
     revision: int = 1,
 ) -> Callable[[Measure], Measure]:
     """Register a function as an experiment.
@@ -97,6 +106,7 @@ def experiment(
         description: one line for ``list`` and for the results page.
         settings: its sizes, smallest first.
         table: renders one of its cards for the results page.
+        plot: draws one of its cards, for the figure below its table.
         revision: see `Experiment`.
 
     Returns:
@@ -109,7 +119,7 @@ def experiment(
     def register(measure: Measure) -> Measure:
         if name in _REGISTRY:
             raise OptionError(f"an experiment {name!r} is registered already; choose another name")
-        _REGISTRY[name] = Experiment(name, description, settings, measure, table, revision)
+        _REGISTRY[name] = Experiment(name, description, settings, measure, table, plot, revision)
         return measure
 
     return register

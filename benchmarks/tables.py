@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks import plots
 from benchmarks.cards import Card
 from benchmarks.registry import Experiment
 from modeldeed.errors import DataError
@@ -34,7 +35,8 @@ def section(entry: Experiment, cards: Sequence[Card]) -> str:
     """
     mine = {card.setting: card for card in cards if card.experiment == entry.name}
     parts = [
-        f"### {entry.name}, {name}\n\n{entry.table(mine[name])}\n\n{_provenance(mine[name])}"
+        f"### {entry.name}, {name}\n\n{entry.table(mine[name])}\n\n"
+        f"{_figure(entry, mine[name])}{_provenance(mine[name])}"
         for name in entry.settings
         if name in mine
     ]
@@ -113,6 +115,12 @@ def pages(
         if page != results and shown:
             found.append((page, shown))
     return found
+
+
+def _figure(entry: Experiment, card: Card) -> str:
+    if entry.plot is None:
+        return ""
+    return f"![{entry.description}; {card.setting} setting]({plots.link(card)})\n\n"
 
 
 def _provenance(card: Card) -> str:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from benchmarks.cards import Card
 from benchmarks.markdown import signed, table, with_interval
+from benchmarks.plots import COLORS
 from benchmarks.records import Rate, Record
 from benchmarks.summaries import Summary, summarize
 
-__all__ = ["Fidelity", "HostSummary", "Measured", "render"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Fidelity", "HostSummary", "Measured", "plot", "render"]
 
 
 class Measured(Record):
@@ -118,6 +123,34 @@ def render(card: Card) -> str:
     metrics = Fidelity.model_validate(card.metrics)
     rows = [_row(entry, metrics.cells) for entry in metrics.summary]
     return f"{table(_HEADER, rows)}\n\n{_LEGEND}"
+
+
+def plot(card: Card, figure: Figure) -> None:
+    """Every seed's accuracies: without a passport, with it, and of the private branch.
+
+    Args:
+        card: a fidelity card.
+        figure: an empty one.
+    """
+    metrics = Fidelity.model_validate(card.metrics)
+    hosts = [entry.host for entry in metrics.summary]
+    axes = figure.subplots()
+    kinds = ("plain_accuracy", "public_accuracy", "private_accuracy", "decoy_accuracy_mean")
+    names = ("plain", "public", "private", "private branch under wrong keys")
+    for place, (kind, name) in enumerate(zip(kinds, names, strict=True)):
+        axes.plot(
+            [getattr(cell, kind) for cell in metrics.cells],
+            [hosts.index(cell.host) + 0.15 * (place - 1.5) for cell in metrics.cells],
+            "o",
+            color=COLORS[place],
+            label=name,
+            ms=5,
+        )
+    axes.set_yticks(range(len(hosts)), hosts)
+    axes.invert_yaxis()
+    axes.set_xlabel("accuracy; one dot for each seed")
+    axes.grid(True, axis="x")
+    figure.legend(loc="outside upper center", ncols=4, fontsize=8)
 
 
 _LEGEND = (

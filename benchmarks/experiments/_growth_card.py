@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from benchmarks.cards import Card
 from benchmarks.markdown import table
+from benchmarks.plots import COLORS
 from benchmarks.records import Record
 
-__all__ = ["Curve", "Growth", "Point", "render"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Curve", "Growth", "Point", "plot", "render"]
 
 
 class Point(Record):
@@ -83,6 +88,27 @@ def render(card: Card) -> str:
     )
     rows = [row for curve in metrics.curves for row in _rows(curve)]
     return f"{table(header, rows)}\n\n{legend}"
+
+
+def plot(card: Card, figure: Figure) -> None:
+    """Seconds by size, a dotted line for each limit.
+
+    Args:
+        card: a growth card.
+        figure: an empty one.
+    """
+    curves = Growth.model_validate(card.metrics).curves
+    for place, (axes, curve) in enumerate(
+        zip(figure.subplots(1, len(curves), squeeze=False)[0], curves, strict=True)
+    ):
+        sizes = [point.size for point in curve.points]
+        seconds = [point.seconds for point in curve.points]
+        axes.loglog(sizes, seconds, "o-", color=COLORS[place % len(COLORS)], ms=4)
+        axes.loglog(sizes, [p.limit_seconds for p in curve.points], ":", color="#808080")
+        axes.set_title(curve.name, fontsize=10)
+        axes.set_xlabel(curve.size)
+        axes.grid(True, which="major")
+    figure.supylabel("seconds; dotted: the limit", fontsize=10, color="#808080")
 
 
 def _rows(curve: Curve) -> Sequence[tuple[str, ...]]:

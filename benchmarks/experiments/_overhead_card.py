@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from benchmarks.cards import Card
 from benchmarks.markdown import table
+from benchmarks.plots import COLORS
 from benchmarks.records import Record
 
-__all__ = ["Overhead", "Precision", "Variant", "render"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Overhead", "Precision", "Variant", "plot", "render"]
 
 _Positive = Annotated[float, Field(gt=0)]
 
@@ -67,6 +71,35 @@ class Overhead(Record):
     """The metrics of an overhead card."""
 
     nets: tuple[Precision, ...]
+
+
+def plot(card: Card, figure: Figure) -> None:
+    """Time and memory of every schedule, relative to plain training.
+
+    Args:
+        card: an overhead card.
+        figure: an empty one.
+    """
+    nets = Overhead.model_validate(card.metrics).nets
+    names = [variant.name for variant in nets[0].variants]
+    for place, (axes, field, what) in enumerate(
+        zip(
+            figure.subplots(1, 2, sharey=True),
+            ("training_time_ratio", "peak_memory_ratio"),
+            ("time of a step", "peak memory"),
+            strict=True,
+        )
+    ):
+        for number, net in enumerate(nets):
+            values = [getattr(variant, field) for variant in net.variants]
+            label = net.net if place == 0 else None
+            axes.plot(values, range(len(names)), "o", color=COLORS[number], label=label, ms=6)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xlabel(f"{what}, marked over plain")
+        axes.axvline(1, color="#808080", lw=1)
+        axes.grid(True)
+    figure.axes[0].invert_yaxis()
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8)
 
 
 def render(card: Card) -> str:

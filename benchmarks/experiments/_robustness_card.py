@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import JsonValue
 
 from benchmarks.cards import Card
 from benchmarks.markdown import table
+from benchmarks.plots import COLORS
 from benchmarks.records import Rate, Record
 from modeldeed import Verdict
 
-__all__ = ["Attacked", "Robustness", "render"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Attacked", "Robustness", "plot", "render"]
 
 
 class Attacked(Record):
@@ -98,6 +102,40 @@ def render(card: Card) -> str:
     required = sorted({cell.required for cell in cells})
     needed = ", ".join(str(number) for number in required)
     return f"Host: {hosts}; {needed} bits needed.\n\n{table(_HEADER, rows)}\n\n{_LEGEND}"
+
+
+def plot(card: Card, figure: Figure) -> None:
+    """What an attack costs in accuracy, against the bits that it leaves.
+
+    Args:
+        card: a robustness card.
+        figure: an empty one.
+    """
+    cells = [
+        cell
+        for cell in Robustness.model_validate(card.metrics).cells
+        if cell.data != "other"  # another task's accuracy cannot be compared
+    ]
+    axes = figure.subplots()
+    for place, attack in enumerate(dict.fromkeys(cell.attack for cell in cells)):
+        own = [cell for cell in cells if cell.attack == attack]
+        axes.plot(
+            [100 * (cell.accuracy_before - cell.accuracy_after) for cell in own],
+            [cell.matches / cell.bits for cell in own],
+            "os^Dv*"[place // len(COLORS) % 6],
+            color=COLORS[place % len(COLORS)],
+            label=attack,
+            ms=5,
+        )
+    needed = max(cell.required / cell.bits for cell in cells)
+    axes.axhline(needed, color="#808080", ls=":", lw=1)
+    axes.text(1, needed, " needed", transform=axes.get_yaxis_transform(), va="center")
+    axes.axhline(0.5, color="#808080", ls="-", lw=0.5)
+    axes.text(1, 0.5, " chance", transform=axes.get_yaxis_transform(), va="center")
+    axes.set_xlabel("accuracy lost, points")
+    axes.set_ylabel("bits matched, share")
+    axes.grid(True)
+    figure.legend(loc="outside right center", fontsize=8)
 
 
 def _row(group: Sequence[Attacked]) -> tuple[str, ...]:

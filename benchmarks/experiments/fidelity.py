@@ -11,7 +11,7 @@ import torch
 from pydantic import JsonValue
 
 from benchmarks.cells import Values
-from benchmarks.experiments._fidelity_card import Fidelity, Measured, render
+from benchmarks.experiments._fidelity_card import Fidelity, Measured, plot, render
 from benchmarks.hosts import FULL, QUICK, STANDARD, Host
 from benchmarks.pairs import train_pair
 from benchmarks.registry import Setting, experiment
@@ -72,6 +72,7 @@ def _setting(name: str, description: str, seeds: tuple[int, ...], *, gpu: bool =
         "full": _setting("full", "the papers' sizes, for a GPU", (0, 1, 2), gpu=True),
     },
     table=render,
+    plot=plot,
 )
 def fidelity(run: Run) -> Mapping[str, JsonValue]:
     """Measure every host of the setting under every seed."""

@@ -11,7 +11,7 @@ import torch
 from pydantic import JsonValue
 
 from benchmarks.cells import Values
-from benchmarks.experiments._growth_card import Curve, Growth, Point, render
+from benchmarks.experiments._growth_card import Curve, Growth, Point, plot, render
 from benchmarks.experiments._growth_work import WORKS, Call, Work
 from benchmarks.memory import peak_bytes
 from benchmarks.registry import Setting, experiment
@@ -49,6 +49,7 @@ _NAMES = tuple(work.name.replace(", ", "-").replace(" ", "-") for work in WORKS)
         "standard": Setting("up to a billion parameters: ten minutes on one core", _NAMES, (0,)),
     },
     table=render,
+    plot=plot,
 )
 def growth(run: Run) -> Mapping[str, JsonValue]:
     """Measure every curve of the setting."""

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from torch import Tensor
 
 from benchmarks.cells import Values
-from benchmarks.experiments._overhead_card import Overhead, Precision, Variant, render
+from benchmarks.experiments._overhead_card import Overhead, Precision, Variant, plot, render
 from benchmarks.memory import peak_bytes
 from benchmarks.pairs import owner_for
 from benchmarks.registry import Setting, experiment
@@ -81,6 +81,7 @@ NETS: dict[str, tuple[Net, ...]] = {
         "full": Setting("the same on a GPU", tuple(n.name for n in NETS["full"]), (0,), gpu=True),
     },
     table=render,
+    plot=plot,
 )
 def overhead(run: Run) -> Mapping[str, JsonValue]:
     """Measure every schedule on every network of the setting."""

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from torch import nn
 
 from benchmarks.cells import Values
-from benchmarks.experiments._robustness_card import Attacked, Robustness, render
+from benchmarks.experiments._robustness_card import Attacked, Robustness, plot, render
 from benchmarks.experiments._sweep import HOSTS, Learned, Try, learned_data, sweep
 from benchmarks.hosts import Host
 from benchmarks.pairs import Pair, train_pair
@@ -61,6 +61,7 @@ class _Victim:
         ),
     },
     table=render,
+    plot=plot,
 )
 def robustness(run: Run) -> Mapping[str, JsonValue]:
     """Attack a marked model of every seed in every way of the sweep."""
