@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from modeldeed.anchoring.anchoring import Anchoring
     from modeldeed.deed import Deed
     from modeldeed.errors import ModelDeedError
+    from modeldeed.inspecting import Inspection, inspect_suspect
     from modeldeed.owner import Owner
     from modeldeed.passport import EmbedReport, JudgeData, Passport, TrainingRule, register_norm
     from modeldeed.plugin.plugin import Plugin
@@ -39,6 +40,7 @@ _HOMES = {
     "Deed": "modeldeed.deed",
     "EmbedReport": "modeldeed.passport",
     "Exhibit": "modeldeed.resolving",
+    "Inspection": "modeldeed.inspecting",
     "JudgeData": "modeldeed.passport",
     "ModelDeedError": "modeldeed.errors",
     "Owner": "modeldeed.owner",
@@ -53,6 +55,7 @@ _HOMES = {
     "TriggerTraining": "modeldeed.triggers.training",
     "Trust": "modeldeed.trust",
     "Verdict": "modeldeed.results",
+    "inspect_suspect": "modeldeed.inspecting",
     "query": "modeldeed.querying.query",
     "register_norm": "modeldeed.passport",
     "resolve": "modeldeed.resolving.resolve",
@@ -64,6 +67,7 @@ __all__ = [
     "Deed",
     "EmbedReport",
     "Exhibit",
+    "Inspection",
     "JudgeData",
     "ModelDeedError",
     "Owner",
@@ -79,6 +83,7 @@ __all__ = [
     "Trust",
     "Verdict",
     "__version__",
+    "inspect_suspect",
     "query",
     "register_norm",
     "resolve",

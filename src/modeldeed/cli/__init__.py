@@ -20,6 +20,7 @@ from modeldeed.cli.audit import audit
 from modeldeed.cli.deed import deed_app
 from modeldeed.cli.demo import demo
 from modeldeed.cli.exit_codes import ExitCode, code_of
+from modeldeed.cli.inspect import inspect
 from modeldeed.cli.keys import keygen, owner_app
 from modeldeed.cli.plan import plan
 from modeldeed.cli.plug import plug_app
@@ -39,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (attack, audit, demo, keygen, plan, query, read, report, resolve, verify):
+for command in (attack, audit, demo, inspect, keygen, plan, query, read, report, resolve, verify):
     app.command()(command)
 app.add_typer(anchor_app, name="anchor")
 app.add_typer(deed_app, name="deed")
