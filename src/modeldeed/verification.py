@@ -25,6 +25,7 @@ from modeldeed.plugin.records import FusionManifest
 from modeldeed.querying.query import query
 from modeldeed.results import Report
 from modeldeed.suspects.answering import Endpoint, Suspect, is_answering_path
+from modeldeed.suspects.onnx_weights import is_onnx
 from modeldeed.triggers.trigger_set import TriggerSet
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def verify(
     Args:
         suspect: weights: a safetensors file; a checkpoint of several, by its index or its folder;
             a state dict; or a module. Or what can be asked: an ONNX file, an endpoint's
-            configuration, an exported program, an open suspect.
+            configuration, an exported program, an open suspect. For an aligned reading the
+            weights of an ONNX file are read.
         passport: the claim: a passport, or the folder it was saved to.
         triggers: the claim to a suspect that is asked, where it is a trigger set alone; a module
             is then asked as well.
@@ -91,7 +93,7 @@ def verify(
         align: read aligned where the direct reading does not verify. With a deed, ``unmarked`` or
             ``reference_model`` ask for that as well; without one it is no evidence.
         model: an instance of the suspect's architecture, for L2, where its weights are replaced by
-            the suspect's, and for an aligned reading.
+            the suspect's, and for an aligned reading; an ONNX file needs none.
         data: the judge's own data, for L2.
         decoys: wrong keys tried in L2.
         decoy_seed: of the wrong keys, recorded in the report; None draws one.
@@ -128,6 +130,9 @@ def verify(
     if model is not None and data is not None:
         branch = BranchCheck(model, data, decoys, decoy_seed, progress)
     alignable = Alignable(model, reference, reference_model, unmarked) if align else None
+    asked = _can_only_answer(suspect) and (alignable is None or not _is_onnx(suspect))
+    if branch is not None and _is_onnx(suspect):
+        raise OptionError("level 2 needs the weights in model code; leave out data=... for ONNX")
     if deed is not None or opening is not None:
         if isinstance(reference, nn.Module):
             raise OptionError("a deed is about files: give its reference as one, or as a folder")
@@ -135,7 +140,7 @@ def verify(
             suspect,
             deed=deed,
             opening=opening,
-            asked=_can_only_answer(suspect),
+            asked=asked,
             trust=trust,
             nonce=nonce,
             reference=reference,
@@ -153,12 +158,12 @@ def verify(
         raise OptionError(
             "give one claim: passport=..., triggers=... for a trigger set alone, or plugin=..."
         )
-    if passport is None or _can_only_answer(suspect):
+    if passport is None or asked:
         if model is not None or alignable is not None:
             raise OptionError("levels 1 and 2 read weights; this suspect is asked")
-        asked = triggers if passport is None else passport
+        claimed = triggers if passport is None else passport
         return query(
-            suspect, triggers=asked, plugin=plugin, carriers=carriers, owner=owner, trust=trust
+            suspect, triggers=claimed, plugin=plugin, carriers=carriers, owner=owner, trust=trust
         )
     claim = PassportClaim.of(passport, owner)
     aligned = None if alignable is None else own_check(suspect, alignable, claim)
@@ -170,3 +175,7 @@ def _can_only_answer(suspect: Any) -> bool:
     if isinstance(suspect, str | Path):
         return is_answering_path(suspect)
     return isinstance(suspect, Suspect | Endpoint | ExportedProgram)
+
+
+def _is_onnx(suspect: Any) -> bool:
+    return isinstance(suspect, str | Path) and is_onnx(suspect)

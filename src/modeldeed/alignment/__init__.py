@@ -3,6 +3,7 @@
 from modeldeed.alignment.align import Aligned, AlignedLayer, align
 from modeldeed.alignment.match import check_order, require_exhibit
 from modeldeed.alignment.order import REQUIRED_SHARE, LayerOrder, OrderCheck
+from modeldeed.alignment.probed import Probed
 from modeldeed.alignment.probes import probe_inputs, probe_seed
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "AlignedLayer",
     "LayerOrder",
     "OrderCheck",
+    "Probed",
     "align",
     "check_order",
     "probe_inputs",

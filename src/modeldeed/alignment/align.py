@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from modeldeed.alignment.depthwise import is_depthwise, with_silent_kernels
 from modeldeed.alignment.maps import (
     ChannelMap,
     Columns,
@@ -26,14 +27,18 @@ from modeldeed.alignment.maps import (
     rows_assigned,
 )
 from modeldeed.alignment.pairing import fitted
+from modeldeed.alignment.probed import Probed, probed
 from modeldeed.alignment.probes import probe_inputs
 from modeldeed.alignment.recording import Operation, record
 from modeldeed.alignment.rewriting import dense, in_order, sparse, with_inputs
+from modeldeed.alignment.turning import Turner
 from modeldeed.alignment.without_passports import passport_directions, without_passports
 from modeldeed.anchor import ProbeInput, Target
 from modeldeed.passport.evidence.coloured import Factors
 
 __all__ = ["Aligned", "AlignedLayer", "align"]
+
+_FITS = 0.9  # a mean cosine of rows at which no rotation is looked for
 
 Fit = tuple[float, tuple[Tensor, "AlignedLayer"]]
 
@@ -112,7 +117,7 @@ def _bound(
 
 
 def align(
-    suspect: nn.Module,
+    suspect: nn.Module | Probed,
     reference: nn.Module,
     targets: Sequence[Target],
     *,
@@ -121,11 +126,13 @@ def align(
     key: bytes,
     rows: str = "keyed",
     factors: Factors | None = None,
+    exhibit: nn.Module | None = None,
 ) -> Aligned:
     """Align a suspect to a reference.
 
     Args:
-        suspect: any model of the same inputs; left as it is.
+        suspect: any model of the same inputs; left as it is. An ONNX file is probed by
+            `modeldeed.alignment.onnx_recording.ProbedOnnx`.
         reference: the marked model that the claim registered; left as it is.
         targets: the claim's canonical list.
         seed: of the probes, from `modeldeed.alignment.probe_seed`.
@@ -134,6 +141,9 @@ def align(
         key: the model key: its passports are taken out of the reference.
         rows: form of the passports.
         factors: of a coloured reading.
+        exhibit: the model that the anchor commits to, with its weights in it, as it was before
+            marking; left as it is. What was turned is turned back into its basis, never into the
+            reference's, see `modeldeed.alignment.turning`. None leaves it turned.
 
     Returns:
         The suspect's bound weights as the reference would hold them; zero where there is nothing.
@@ -161,8 +171,8 @@ def align(
     bound = _bound_weights(stored, targets, key, rows, factors)
     cleaned = {name: each.cleaned for name, each in bound.items()}
     wanted = [o for o in record(reference, probes, cleaned) if o.name in bound]
-    had = record(suspect, probes)
-    probed = time.perf_counter()
+    had = probed(suspect, probes)
+    ran = time.perf_counter()
 
     def fit(number: int, other: Operation | None) -> Fit:
         weight, layer = _layer(wanted[number], other, bound[wanted[number].name])
@@ -171,16 +181,19 @@ def align(
     # What the reference never ran, or ran as no product, stays zero.
     weights = {target.weight: torch.zeros(target.shape) for target in targets}
     layers = {t.weight: AlignedLayer(t.weight, "", t.channels, 0, 0.0) for t in targets}
-    for operation, (weight, layer) in zip(wanted, fitted(wanted, had, fit), strict=True):
-        turned = weight.mT if operation.turned else weight
-        weights[operation.name] = turned.reshape(weights[operation.name].shape)
+    found = fitted(wanted, had, fit)
+    if exhibit is not None:
+        turner = Turner(exhibit, suspect, stored, targets, seed, like)
+        found = _turned_back(wanted, found, turner, had, bound)
+    for operation, (weight, layer) in zip(wanted, found, strict=True):
+        weights[operation.name] = operation.stored(weight).reshape(weights[operation.name].shape)
         layers[operation.name] = layer
     scales = {t.affine: stored[t.affine].detach().clone() for t in targets if t.affine in stored}
     return Aligned(
         weights={**weights, **scales},
         layers=tuple(layers.values()),
-        probe_seconds=probed - start,
-        match_seconds=time.perf_counter() - probed,
+        probe_seconds=ran - start,
+        match_seconds=time.perf_counter() - ran,
     )
 
 
@@ -207,7 +220,8 @@ def _layer(
     like, groups = operation.weight, operation.groups
     if other is None or other.weight.shape[2:] != like.shape[2:]:
         return torch.zeros(like.shape), AlignedLayer(operation.name, "", like.shape[0], 0, 0.0)
-    cleaned = dense(bound.rows.reshape(like.shape), groups)
+    rows = operation.rows_of(bound.cleaned) if operation.transposed else bound.rows
+    cleaned = dense(rows.reshape(like.shape), groups)
     directions = None
     if bound.directions is not None:
         directions = torch.stack([dense(d.reshape(like.shape), groups) for d in bound.directions])
@@ -217,11 +231,43 @@ def _layer(
     outputs, weight = _outputs(ours, theirs, heard.folded())
     if not heard.certain:
         columns = Columns(cleaned, in_order(theirs, len(cleaned), outputs))
-        outputs, weight = _outputs(ours, theirs, heard.folded(columns))
+        inputs = heard.folded(columns)
+        if is_depthwise(operation) and is_depthwise(other):
+            kernels = rows.reshape(like.shape)
+            inputs = with_silent_kernels(
+                inputs, operation, other, kernels, ours.kept, bound.directions
+            )
+        outputs, weight = _outputs(ours, theirs, inputs)
     found = outputs.place >= 0
     similarity = float(outputs.cosine[found].mean()) if bool(found.any()) else 0.0
     layer = AlignedLayer(operation.name, other.called, like.shape[0], int(found.sum()), similarity)
-    return sparse(in_order(weight, len(cleaned), outputs), groups), layer
+    placed = outputs if directions is not None else outputs.shrinking
+    return sparse(in_order(weight, len(cleaned), placed), groups), layer
+
+
+def _turned_back(
+    wanted: Sequence[Operation],
+    found: Sequence[tuple[Tensor, AlignedLayer]],
+    turner: Turner,
+    had: Sequence[Operation],
+    bound: Mapping[str, _Bound],
+) -> list[tuple[Tensor, AlignedLayer]]:
+    """What was found, and where no order of channels fitted well, what a rotation makes of it."""
+    poor = [o.name for o, (_, layer) in zip(wanted, found, strict=True)
+            if layer.similarity < _FITS]  # fmt: skip
+    turned = turner.turned(poor, had) if poor else {}
+    better = []
+    for operation, first in zip(wanted, found, strict=True):
+        like, columns = operation.weight, bound[operation.name].directions is None
+        rows, made = bound[operation.name].rows.reshape(like.shape), [first]
+        for one in turned.get(operation.name, ()):
+            for weight, cosine in one.candidates(rows, like, columns=columns):
+                count, similarity = int((cosine > 0).sum()), float(cosine.mean())
+                called = operation.name, one.other.called
+                layer = AlignedLayer(*called, len(like), count, similarity)
+                made.append((weight.reshape(like.shape), layer))
+        better.append(max(made, key=lambda one: one[1].similarity))
+    return better
 
 
 @dataclass(frozen=True)

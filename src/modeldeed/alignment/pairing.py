@@ -12,7 +12,7 @@ from modeldeed.alignment.chains import with_chains
 from modeldeed.alignment.maps import similarity
 from modeldeed.alignment.recording import Operation
 
-__all__ = ["fitted"]
+__all__ = ["counterparts", "fitted"]
 
 _SKETCH = 256  # positions that a comparison of operations looks at
 _ENOUGH = 0.8
@@ -55,6 +55,40 @@ def fitted(
         for number in set(range(len(reference))) - set(found):
             found[number] = fit(number, paired[number])[1]
     return [found[number] for number in range(len(reference))]
+
+
+def counterparts(operation: Operation, suspect: Sequence[Operation]) -> list[int]:
+    """The operations of a suspect that may say the same in another basis.
+
+    That of the same name; else the few in which the same positions are alike, in what is read and
+    in what is written.
+
+    Args:
+        operation: that is looked for.
+        suspect: all that the suspect has.
+
+    Returns:
+        Their places; none if there is none of the same geometry.
+    """
+    comparable = [k for k, other in enumerate(suspect) if _comparable(operation, other)]
+    named = [k for k in comparable if operation.name and suspect[k].name == operation.name]
+    if named:
+        return named[:1]
+    inputs, outputs = _alikeness(operation.inputs), _alikeness(operation.outputs)
+    alike = {
+        k: float((inputs * _alikeness(suspect[k].inputs)).sum())
+        * float((outputs * _alikeness(suspect[k].outputs)).sum())
+        for k in comparable
+    }
+    return sorted(alike, key=lambda k: -alike[k])[:_TRIED]
+
+
+def _alikeness(said: Tensor) -> Tensor:
+    """How alike positions are: the same in every basis, of length one."""
+    said = said[:_SKETCH] - said[:_SKETCH].mean(0)
+    products = said @ said.mT
+    scaled: Tensor = products / products.norm().clamp_min(1e-30)
+    return scaled
 
 
 def _searched(

@@ -26,6 +26,7 @@ from torch import nn
 from modeldeed.aligned_evidence import AlignedEvidence, AlignedLayerReading, DecoySignatures
 from modeldeed.alignment.align import Aligned, align
 from modeldeed.alignment.order import OrderCheck
+from modeldeed.alignment.probed import Probed
 from modeldeed.alignment.probes import probe_seed
 from modeldeed.digests import sha256
 from modeldeed.errors import SuspectError
@@ -68,7 +69,7 @@ def repriced(signature: SignatureEvidence, budget: Budget) -> SignatureEvidence:
 
 
 def read_aligned(
-    suspect: nn.Module,
+    suspect: nn.Module | Probed,
     reference: nn.Module,
     claim: PassportClaim,
     budget: Budget,
@@ -82,8 +83,8 @@ def read_aligned(
     """Align a suspect to a claim's reference and read the claim's bits.
 
     Args:
-        suspect: with its weights in it; left as it is.
-        reference: likewise.
+        suspect: with its weights in it, or an ONNX file that can be probed; left as it is.
+        reference: with its weights in it; likewise.
         claim: whose bits.
         budget: of two readings, from `twice`.
         base: digest of the deed, 32 bytes; of the anchor where there is none.
@@ -103,7 +104,7 @@ def read_aligned(
         raise SuspectError("the claim's anchor says nothing of inputs, so nothing can be probed")
     seed, rows = probe_seed(base, suspect_digest), anchor.passport_rule.rows
     aligned = align(
-        _computable(suspect),
+        _computable(suspect) if isinstance(suspect, nn.Module) else suspect,
         _computable(reference),
         anchor.targets,
         seed=seed,

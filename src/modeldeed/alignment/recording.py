@@ -19,7 +19,7 @@ from modeldeed.errors import SuspectError
 from modeldeed.passport.host.host_trace import quietly
 from modeldeed.passport.host.reach import as_call
 
-__all__ = ["SAMPLES", "Operation", "record"]
+__all__ = ["SAMPLES", "Operation", "places", "record", "rows_in_front", "sampled"]
 
 SAMPLES = 512
 
@@ -38,7 +38,7 @@ class Operation:
             geometry saw the same positions.
         pointwise: whether every output position is a product with one input position.
         groups: of a convolution.
-        turned: whether the layer holds ``(in, out)``.
+        turned: whether the layer holds ``(in, out)``, as a transposed convolution does.
         of: the names of the weights it was multiplied from.
     """
 
@@ -52,6 +52,21 @@ class Operation:
     groups: int = 1
     turned: bool = False
     of: tuple[str, ...] = field(default=())
+
+    @property
+    def transposed(self) -> bool:
+        """Whether it is a transposed convolution."""
+        return self.turned and self.weight.dim() > 2
+
+    def rows_of(self, stored: Tensor) -> Tensor:
+        """A weight in the layout of `weight`, from that in which the layer holds it."""
+        if not self.turned:
+            return stored
+        return rows_in_front(stored, self.groups) if stored.dim() > 2 else stored.mT
+
+    def stored(self, weight: Tensor) -> Tensor:
+        """The inverse of `rows_of`, which is its own."""
+        return self.rows_of(weight)
 
     @property
     def called(self) -> str:
@@ -86,7 +101,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def convolution(self, func: Any, args: Any, out: Tensor) -> None:
         x, weight, bias, stride, padding, dilation, transposed, _, groups = args
         name = self.name_of(weight)
-        if transposed or name in self.done:
+        if name in self.done:
             return
         self.done |= {name} - {""}
         if name in self.replaced:
@@ -96,16 +111,18 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             bias_of_out = bias
         kernel = tuple(weight.shape[2:])
         ones = all(k == 1 for k in kernel) and all(s == 1 for s in stride)
+        rows = rows_in_front(weight, groups) if transposed else weight
         self.found.append(
             Operation(
-                weight=weight.detach(),
+                weight=rows.detach(),
                 name=name,
                 bias=None if bias is None else bias.detach(),
                 inputs=sampled(x.movedim(1, -1)),
                 outputs=_without(sampled(out.movedim(1, -1)), bias_of_out),
-                geometry=(_places(x, 1), _places(out, 1)),
+                geometry=(places(x, 1), places(out, 1)),
                 pointwise=ones and not any(padding) and all(d == 1 for d in dilation),
                 groups=groups,
+                turned=transposed,
             )
         )
 
@@ -132,15 +149,30 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 bias=None if bias is None else bias.detach(),
                 inputs=sampled(x),
                 outputs=_without(sampled(out), taken),
-                geometry=(_places(x, 1), _places(out, 1)),
+                geometry=(places(x, 1), places(out, 1)),
                 pointwise=True,
                 turned=turned,
             )
         )
 
 
-def _places(x: Tensor, dim: int) -> tuple[int, ...]:
+def places(x: Tensor, dim: int) -> tuple[int, ...]:
+    """The shape without one dimension."""
     return tuple(size for d, size in enumerate(x.shape) if d != dim)
+
+
+def rows_in_front(weight: Tensor, groups: int) -> Tensor:
+    """A transposed convolution's weight as a convolution holds one.
+
+    Args:
+        weight: ``(in, out / groups, *kernel)``.
+        groups: of the convolution.
+
+    Returns:
+        ``(out, in / groups, *kernel)``.
+    """
+    parted = weight.reshape(groups, -1, *weight.shape[1:])
+    return parted.transpose(1, 2).flatten(0, 1)
 
 
 def _without(outputs: Tensor, bias: Tensor | None) -> Tensor:

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from modeldeed.alignment.onnx_recording import ProbedOnnx
+from modeldeed.alignment.recording import Operation
 from modeldeed.attacks._layers import copy_of
 from modeldeed.attacks.registry import Attack, AttackData, Need, register
 from modeldeed.data._extras import import_extra
@@ -63,6 +65,10 @@ class ExportedModel(nn.Module):
         name = self._session.get_inputs()[0].name
         (outputs, *_) = self._session.run(None, {name: inputs.detach().cpu().numpy()})
         return torch.from_numpy(outputs).to(inputs.device)
+
+    def weighted_operations(self, probes: Any) -> list[Operation]:
+        """What the file's weighted operations read and write; see `modeldeed.alignment.Probed`."""
+        return ProbedOnnx(self._data).weighted_operations(probes)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the session, which cannot be copied and is made again."""

@@ -17,6 +17,7 @@ from modeldeed.errors import OptionError
 from modeldeed.passport.evidence.private_check import DEFAULT_DECOYS, JudgeData, Progress
 from modeldeed.querying.query import query as examine
 from modeldeed.suspects.answering import is_answering_path
+from modeldeed.suspects.onnx_weights import is_onnx
 from modeldeed.trust import Trust
 
 __all__ = ["verify"]
@@ -108,7 +109,9 @@ def verify(
     With --deed, --reference, --unmarked and --model a suspect whose direct reading does not verify
     is aligned to the reference and read again.
 
-    An ONNX file and an endpoint's configuration are asked instead, as by "modeldeed query".
+    An ONNX file and an endpoint's configuration are asked instead, as by "modeldeed query". With
+    --unmarked or --reference-model the weights of an ONNX file are read; --model is then the
+    reference's architecture.
 
     Exit codes: 0 verified, 1 not verified, 2 usage, 3 inconclusive, 4 evidence invalid,
     5 suspect unreadable.
@@ -131,9 +134,10 @@ def verify(
     else:
         claim |= {"deed": deed, "opening": opening, "nonce": nonce, "reference": reference}
         claim["carriers"] = None if carriers is None else _benign(carriers, data_root)
-    if is_answering_path(weights) and (model is not None or aligned):
+    asked = is_answering_path(weights) and not (aligned and is_onnx(weights))
+    if asked and (model is not None or aligned):
         raise OptionError("--model and --data belong to weights; this suspect is asked")
-    if is_answering_path(weights):
+    if asked:
         if deed is None and opening is None:
             report = examine(weights, triggers=passport, transcripts=TRANSCRIPTS, **claim)
         else:

@@ -10,7 +10,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from modeldeed.alignment.match import check_order
+from modeldeed.alignment.onnx_recording import ProbedOnnx
 from modeldeed.alignment.order import OrderCheck
+from modeldeed.alignment.probed import Probed
 from modeldeed.anchoring.standing import Standing
 from modeldeed.deed.checking import DeedCheck
 from modeldeed.errors import OptionError
@@ -18,6 +20,7 @@ from modeldeed.passport.aligned_examination import NO_DEED, AlignedCheck, loaded
 from modeldeed.passport.claim import PassportClaim
 from modeldeed.results import Report, Verdict
 from modeldeed.suspects import open_weights
+from modeldeed.suspects.onnx_weights import OnnxWeights, is_onnx
 
 __all__ = ["Alignable", "aligned_check", "checked_order", "lineage_notes", "own_check"]
 
@@ -33,7 +36,7 @@ class Alignable:
     """What is given for an aligned reading.
 
     Attributes:
-        model: the suspect's architecture; None where the suspect is a module.
+        model: the suspect's architecture; None where the suspect is a module or an ONNX file.
         reference: the registered model: a file, a folder, a state dict or a module.
         reference_model: its architecture; None tries those of ``model`` and of the suspect.
         unmarked: the anchor's exhibit: the weights before marking, a file or a state dict.
@@ -44,14 +47,16 @@ class Alignable:
     reference_model: nn.Module | None = None
     unmarked: str | Path | Mapping[str, Tensor] | nn.Module | None = None
 
-    def suspect(self, suspect: Any) -> nn.Module | None:
-        """The suspect as a module with its weights; None without model code that fits.
+    def suspect(self, suspect: Any) -> nn.Module | Probed | None:
+        """The suspect as what can be probed; None without model code that fits its weights.
 
         Raises:
             SuspectError: it cannot be read.
         """
         if isinstance(suspect, nn.Module):
             return suspect
+        if isinstance(suspect, str | Path) and is_onnx(suspect):
+            return ProbedOnnx(OnnxWeights(Path(suspect)))
         return None if self.model is None else loaded(open_weights(suspect), [self.model])
 
     def registered(self, suspect: Any) -> nn.Module | None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from modeldeed.aligned_evidence import AlignedEvidence
 from modeldeed.alignment.order import OrderCheck
+from modeldeed.alignment.probed import Probed
 from modeldeed.alignment.reading import DECOYS, judge_aligned, read_aligned, repriced, twice
 from modeldeed.anchor import Target
 from modeldeed.errors import SuspectError
@@ -52,7 +53,7 @@ class AlignedCheck:
 
     Attributes:
         base: digest of the deed, hexadecimal; of the anchor where there is no deed.
-        suspect: with its weights in it; None where there is no model code for it.
+        suspect: with its weights in it, or an ONNX file; None where there is no model code for it.
         reference: the registered model; None likewise.
         order: of the reference's channels, checked and valid; None where no exhibit was shown.
         missing: why it cannot count, so that it is not made; None where it can.
@@ -61,7 +62,7 @@ class AlignedCheck:
     """
 
     base: str
-    suspect: nn.Module | None
+    suspect: nn.Module | Probed | None
     reference: nn.Module | None
     order: OrderCheck | None = None
     missing: str | None = None

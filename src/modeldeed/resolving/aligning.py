@@ -127,7 +127,7 @@ def _aligned(
     order = None if note else claim.orders.get(passport.manifest.anchor.digest)
     if order is None and note is None:
         raise NeededError("the anchor's exhibit (unmarked.safetensors) was not shown")
-    suspect, reference = model.runnable, claim.reference.runnable
+    suspect, reference = model.probed, claim.reference.runnable
     if suspect is None or reference is None:
         which = "the suspect" if suspect is None else "the reference"
         raise NeededError(f"no model code that fits {which} was given (--model)")

@@ -13,12 +13,15 @@ from typing import Any, Literal
 from torch import nn
 from torch.export import ExportedProgram
 
-from modeldeed.errors import SuspectError
+from modeldeed.alignment.onnx_recording import ProbedOnnx
+from modeldeed.alignment.probed import Probed
+from modeldeed.errors import MissingExtraError, SuspectError
 from modeldeed.suspects import Weights, open_weights
 from modeldeed.suspects.answering import Endpoint, Suspect, is_answering_path, open_suspect
 from modeldeed.suspects.answering.endpoint_file import SUFFIXES
 from modeldeed.suspects.answering.preparation import Prepare
 from modeldeed.suspects.loading import load_weights
+from modeldeed.suspects.onnx_weights import OnnxWeights, is_onnx
 from modeldeed.timestamping import Dating
 
 __all__ = ["Examinee", "Kind", "fitting_model"]
@@ -51,7 +54,17 @@ class Examinee:
         Raises:
             SuspectError: it is a file of weights that cannot be read.
         """
-        return None if _only_answers(self.source) else open_weights(self.source)
+        if not self._runs_itself:
+            return None if _only_answers(self.source) else open_weights(self.source)
+        try:
+            return open_weights(self.source)
+        except (SuspectError, MissingExtraError):
+            return None  # one that ONNX Runtime reads can still be asked
+
+    @property
+    def _runs_itself(self) -> bool:
+        """Whether it is an ONNX file: weights that need no model code."""
+        return isinstance(self.source, str | Path) and is_onnx(self.source)
 
     @cached_property
     def label(self) -> str:
@@ -78,7 +91,18 @@ class Examinee:
     @property
     def can_be_asked(self) -> bool:
         """Whether questions can be put to it."""
-        return self.weights is None or self.runnable is not None
+        return self._asked_itself or self.runnable is not None
+
+    @property
+    def _asked_itself(self) -> bool:
+        return self.weights is None or self._runs_itself
+
+    @cached_property
+    def probed(self) -> nn.Module | Probed | None:
+        """What an aligned reading probes; None where no architecture fits its weights."""
+        if isinstance(self.weights, OnnxWeights):
+            return ProbedOnnx(self.weights)
+        return self.runnable
 
     def asked(self, prepare: Prepare | None, classes: Sequence[str]) -> Suspect:
         """Open it for questions; close it after use.
@@ -90,7 +114,7 @@ class Examinee:
         Raises:
             SuspectError: it is weights, and no architecture that the judge gave fits them.
         """
-        source = self.source if self.weights is None else self.runnable
+        source = self.source if self._asked_itself else self.runnable
         if source is None:
             raise SuspectError(
                 f"{self.name} is weights: asking it needs model code that fits them (--model)"
@@ -100,10 +124,15 @@ class Examinee:
 
     @cached_property
     def runnable(self) -> nn.Module | None:
-        """A module with its weights; None where no architecture that the judge gave fits them."""
+        """A module with its weights; None where no architecture that the judge gave fits them.
+
+        Of an ONNX file, too, which runs by itself.
+        """
         if isinstance(self.source, nn.Module):
             return self.source
-        return None if self.weights is None else fitting_model(self.weights, self.models)
+        if self.weights is None or self._runs_itself:
+            return None
+        return fitting_model(self.weights, self.models)
 
 
 def fitting_model(weights: Weights, models: Sequence[nn.Module]) -> nn.Module | None:

@@ -90,14 +90,15 @@ def open_weights(suspect: str | Path | Mapping[str, Tensor] | nn.Module) -> Weig
 
     Args:
         suspect: a safetensors file; a checkpoint of several, by its index or by the folder that
-            holds it; a state dict; or a module.
+            holds it; an ONNX file, whose initializers are read; a state dict; or a module.
 
     Returns:
         Named tensors, read on demand.
 
     Raises:
-        SuspectError: a file is missing, a pickle, or no safetensors file; an index is malformed
-            or leads out of its folder.
+        SuspectError: a file is missing, a pickle, or no safetensors file; an index or an ONNX file
+            is malformed or leads out of its folder.
+        MissingExtraError: it is an ONNX file, and onnx is not installed.
     """
     if isinstance(suspect, nn.Module):
         return _Memory(suspect.state_dict())
@@ -106,6 +107,10 @@ def open_weights(suspect: str | Path | Mapping[str, Tensor] | nn.Module) -> Weig
     path = Path(suspect)
     if path.is_dir():
         path = find_checkpoint(path)
+    if path.name.lower().endswith(".onnx"):
+        from modeldeed.suspects.onnx_weights import OnnxWeights  # noqa: PLC0415 - seldom needed
+
+        return OnnxWeights(path)
     return ShardedFiles(path) if path.name.endswith(INDEX_SUFFIX) else TensorFile(path)
 
 

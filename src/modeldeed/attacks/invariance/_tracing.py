@@ -43,6 +43,8 @@ class Space:
         writers: layers whose output channels they are; norms too, if they part spaces.
         readers: layers that read them, with the number of neighbouring inputs per channel.
         norms: batch norms that pass them on; if norms part spaces, those that absorb them.
+        depthwise: convolutions of each channel by itself that pass them on, unless norms part
+            spaces: then they read one and write another.
         fixed: something unknown uses them, or they are the model's input or output.
         homogeneous: everything between writers and readers commutes with positive factors.
         linear: and with negative ones.
@@ -52,6 +54,7 @@ class Space:
     writers: list[nn.Module] = field(default_factory=list)
     readers: list[tuple[nn.Module, int]] = field(default_factory=list)
     norms: list[_BatchNorm] = field(default_factory=list)
+    depthwise: list[nn.Module] = field(default_factory=list)
     fixed: bool = False
     homogeneous: bool = True
     linear: bool = True
@@ -61,6 +64,7 @@ class Space:
         self.writers += [m for m in other.writers if m not in self.writers]
         self.readers += [r for r in other.readers if r not in self.readers]
         self.norms += [m for m in other.norms if m not in self.norms]
+        self.depthwise += [m for m in other.depthwise if m not in self.depthwise]
         self.fixed |= other.fixed or self.size != other.size
         self.homogeneous &= other.homogeneous
         self.linear &= other.linear
@@ -159,10 +163,28 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.put(out, _Place(self.fresh(out.shape[out_dim], layer), out_dim))
 
     def convolution(self, args: Any, out: Tensor) -> None:
-        x, weight, transposed, groups = args[0], args[1], args[6], args[8]
+        x, weight, groups = args[0], args[1], args[8]
+        each = groups > 1 and x.shape[1] == out.shape[1] == groups
+        if each and not self.parted:
+            self.channelwise(x, weight, out)
+            return
         self.weighted(x, weight, out, out_dim=1, kept=True)
-        if transposed or groups > 1:
+        if groups > 1 and not each:
             self.fix((x, out))
+
+    def channelwise(self, x: Tensor, weight: Tensor, out: Tensor) -> None:
+        """A convolution whose channels each read their own: of one order with what it reads."""
+        layer, place = self.layer(weight), self.place(x)
+        if place is None or (place.dim, place.repeat) != (1, 1) or layer is None:
+            self.fix((x,))
+            return
+        space = self.root(place.space)
+        if layer not in space.depthwise:
+            space.depthwise.append(layer)
+        if id(layer) in self.written:
+            space = self.unite(self.written[id(layer)], space)
+        self.written[id(layer)] = space
+        self.put(out, place)
 
     def norm(self, args: Any, out: Tensor) -> None:
         place, layer = self.place(args[0]), self.layer(args[3])

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from modeldeed.attacks._layers import copy_of
-from modeldeed.attacks.invariance._channels import by_channel, reindexed
+from modeldeed.attacks.invariance._channels import by_channel, held, reindexed, rows_first
 from modeldeed.attacks.invariance._tracing import Space, spaces_of
 from modeldeed.attacks.registry import Attack, AttackData, register
 from modeldeed.errors import OptionError
@@ -84,6 +84,8 @@ def _widen(space: Space, new: int, kind: Kind, generator: torch.Generator) -> No
         _randomize(writer, size, pairs, generator)
     for norm in space.norms:
         _randomize(norm, size, pairs, generator)
+    for layer in space.depthwise:
+        _randomize(layer, size, pairs, generator)
     for reader, repeat in space.readers:
         _silence(reader, repeat, size, kind)
 
@@ -96,14 +98,15 @@ def _randomize(layer: Any, size: int, pairs: Tensor, generator: torch.Generator)
     for tensor in (*layer.parameters(recurse=False), *layer.buffers(recurse=False)):
         if tensor.dim() == 0:
             continue
-        like = tensor.data[size:]
+        rows = rows_first(layer) if tensor is layer.weight else tensor.data
+        like = rows[size:]
         noise = torch.randn(like.shape, generator=generator).to(like)
         if isinstance(layer, _BatchNorm):
             drawn = like * (1 + 0.2 * noise).abs()
         else:
             drawn = like.std() * noise if like.numel() > 1 else noise
-        tensor.data[size:] = drawn
-        tensor.data[size:] = tensor.data.index_select(0, source)
+        rows[size:] = drawn
+        rows[size:] = rows.index_select(0, source)
 
 
 def _silence(reader: nn.Module, repeat: int, size: int, kind: Kind) -> None:
@@ -113,7 +116,7 @@ def _silence(reader: nn.Module, repeat: int, size: int, kind: Kind) -> None:
         view[:, size:] = 0
     else:
         view[:, size + 1 :: 2] = -view[:, size::2]
-    reader.weight.data.copy_(view.reshape(reader.weight.shape))  # type: ignore[operator,arg-type]
+    reader.weight.data.copy_(held(reader, view))  # type: ignore[operator]
 
 
 @register("dummy-neurons")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from modeldeed.attacks._layers import copy_of
+from modeldeed.attacks.invariance._channels import rows_first
 from modeldeed.attacks.invariance._tracing import Space, spaces_of
 from modeldeed.attacks.registry import Attack, AttackData, register
 from modeldeed.errors import OptionError
@@ -67,7 +68,7 @@ def _fold(writer: Any, space: Space) -> None:
         shift = shift * norm.weight.data + norm.bias.data
     if writer.bias is not None:
         shift = shift + scale * writer.bias.data
-    weight = writer.weight.data
+    weight = rows_first(writer)
     weight.mul_(scale.view(-1, *[1] * (weight.dim() - 1)))
     writer.bias = nn.Parameter(shift.clone(), requires_grad=writer.weight.requires_grad)
 

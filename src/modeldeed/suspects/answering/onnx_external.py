@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from modeldeed.errors import SuspectError
 
-__all__ = ["external_locations"]
+__all__ = ["checked_files", "external_locations"]
+
+_MOST_BYTES = 2 * 2**30  # what protobuf can hold
+_MOST_EXTERNAL_BYTES = 64 * 2**30
 
 _MOST_DEPTH = 64
 
@@ -26,6 +30,40 @@ _CHILDREN = {
     "Sparse": {1: "Tensor", 2: "Tensor"},
     "Tensor": {13: "Entry"},
 }
+
+
+def checked_files(path: Path) -> list[str]:
+    """An ONNX file's own name and those of the files beside it, all within its folder.
+
+    Raises:
+        SuspectError: a file is missing, too large, malformed, or leads out of its folder.
+    """
+    if not path.is_file():
+        raise SuspectError(f"{path} is no regular file")
+    size = path.stat().st_size
+    if not 0 < size <= _MOST_BYTES:
+        raise SuspectError(f"{path} has {size} bytes; an ONNX file has 1 … {_MOST_BYTES}")
+    names = external_locations(memoryview(path.read_bytes()), str(path))
+    folder = path.parent.resolve()
+    for name in names:
+        _require_inside(path, folder, name)
+    total = sum((path.parent / name).stat().st_size for name in names)
+    if total > _MOST_EXTERNAL_BYTES:
+        raise SuspectError(f"{path} takes tensors from {total} bytes of other files, too many")
+    return [path.name, *names]
+
+
+def _require_inside(path: Path, folder: Path, name: str) -> None:
+    try:
+        target = (path.parent / name).resolve()
+        inside = target.is_relative_to(folder) and target.is_file()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SuspectError(f"{path}: its tensors' file {name!r} cannot be followed") from error
+    if not name.isprintable() or Path(name).is_absolute() or not inside:
+        raise SuspectError(
+            f"{path} takes tensors from {name!r}, which is no file in its own folder; examine a "
+            "complete copy of the model in a folder of its own"
+        )
 
 
 def external_locations(data: memoryview, label: str) -> list[str]:

@@ -15,15 +15,13 @@ from torch import Tensor
 from modeldeed.errors import MissingExtraError, SuspectError
 from modeldeed.suspects.answering.batches import groups, kind_of
 from modeldeed.suspects.answering.local import cut, padded
-from modeldeed.suspects.answering.onnx_external import external_locations
+from modeldeed.suspects.answering.onnx_external import checked_files
 from modeldeed.suspects.answering.outputs import answers_of
 from modeldeed.suspects.answering.preparation import Inputs, Preparation, Prepare, described
 from modeldeed.suspects.answering.suspect import Answers, Suspect, joined_answers
 
-__all__ = ["OnnxSuspect"]
+__all__ = ["OnnxSuspect", "brief", "onnx_description", "runtime_errors"]
 
-_MOST_BYTES = 2 * 2**30  # what protobuf can hold
-_MOST_EXTERNAL_BYTES = 64 * 2**30
 _BLOCK = 2**20
 _MOST_SHOWN = 600
 
@@ -58,7 +56,7 @@ class OnnxSuspect(Suspect):
 
     def __init__(self, path: Path, *, prepare: Prepare, group_size: int = 64) -> None:
         self._path = path
-        self._files = _checked_files(path)
+        self._files = checked_files(path)
         self._prepare = prepare
         self._digests = [(name, _digest(path.parent / name)) for name in self._files]
         self._session = _session(path)
@@ -70,11 +68,7 @@ class OnnxSuspect(Suspect):
 
     def description(self) -> dict[str, JsonValue]:
         """SHA-256 of the file and of the files it takes tensors from, and the preparation."""
-        return {
-            "kind": "onnx",
-            "files": [digest for _, digest in self._digests],
-            "preparation": described(self._prepare),
-        }
+        return onnx_description([digest for _, digest in self._digests], self._prepare)
 
     def _answers(self, batch: Tensor) -> Answers:
         parts = []
@@ -117,8 +111,8 @@ class OnnxSuspect(Suspect):
             self._require_shape(name, array.shape)
         try:
             found: list[Any] = self._session.run(None, arrays)
-        except _runtime_errors() as error:
-            raise SuspectError(f"{self.label} failed: {_brief(error)}") from error
+        except runtime_errors() as error:
+            raise SuspectError(f"{self.label} failed: {brief(error)}") from error
         return found
 
     def _dtype(self, entry: Any) -> torch.dtype:
@@ -140,34 +134,14 @@ class OnnxSuspect(Suspect):
             )
 
 
-def _checked_files(path: Path) -> list[str]:
-    """The file's own name and those of the files beside it, all within its folder."""
-    if not path.is_file():
-        raise SuspectError(f"{path} is no regular file")
-    size = path.stat().st_size
-    if not 0 < size <= _MOST_BYTES:
-        raise SuspectError(f"{path} has {size} bytes; an ONNX file has 1 … {_MOST_BYTES}")
-    names = external_locations(memoryview(path.read_bytes()), str(path))
-    folder = path.parent.resolve()
-    for name in names:
-        _require_inside(path, folder, name)
-    total = sum((path.parent / name).stat().st_size for name in names)
-    if total > _MOST_EXTERNAL_BYTES:
-        raise SuspectError(f"{path} takes tensors from {total} bytes of other files, too many")
-    return [path.name, *names]
+def onnx_description(files: list[str], prepare: Prepare) -> dict[str, JsonValue]:
+    """What names an ONNX file as a suspect.
 
-
-def _require_inside(path: Path, folder: Path, name: str) -> None:
-    try:
-        target = (path.parent / name).resolve()
-        inside = target.is_relative_to(folder) and target.is_file()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise SuspectError(f"{path}: its tensors' file {name!r} cannot be followed") from error
-    if not name.isprintable() or Path(name).is_absolute() or not inside:
-        raise SuspectError(
-            f"{path} takes tensors from {name!r}, which is no file in its own folder; examine a "
-            "complete copy of the model in a folder of its own"
-        )
+    Args:
+        files: SHA-256 of the file and of those beside it, in the order of `checked_files`.
+        prepare: how samples become its input.
+    """
+    return {"kind": "onnx", "files": list(files), "preparation": described(prepare)}
 
 
 def _digest(path: Path) -> str:
@@ -185,14 +159,15 @@ def _runtime() -> Any:
         raise MissingExtraError("onnxruntime", "onnx") from error
 
 
-def _runtime_errors() -> tuple[type[Exception], ...]:
+def runtime_errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises."""
     # Its own exceptions share no base but Exception.
     state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
     kinds = [kind for kind in vars(state).values() if isinstance(kind, type)]
     return (*(k for k in kinds if issubclass(k, Exception)), RuntimeError, ValueError)
 
 
-def _brief(error: Exception) -> str:
+def brief(error: Exception) -> str:
     """One line of what may quote the stranger's file."""
     text = " ".join(str(error).split())[:_MOST_SHOWN]
     return text if text.isprintable() else ascii(text)
@@ -204,9 +179,9 @@ def _session(path: Path) -> Any:
     options.log_severity_level = 4  # it would write to stderr; failures raise anyway
     try:
         return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except _runtime_errors() as error:
+    except runtime_errors() as error:
         raise SuspectError(
-            f"{path} cannot be run by ONNX Runtime {runtime.__version__}: {_brief(error)}; a "
+            f"{path} cannot be run by ONNX Runtime {runtime.__version__}: {brief(error)}; a "
             "newer version may know its operators, or have it exported for an older operator set"
         ) from error
 
