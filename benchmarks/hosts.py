@@ -17,6 +17,7 @@ from torch import nn
 
 from benchmarks.precision import fast_bfloat16
 from benchmarks.row_transformer import RowTransformer
+from benchmarks.small_networks import small_network
 from benchmarks.speech import SPOKEN_DIGITS, SoundNetwork, spoken_digits
 from modeldeed import data, models
 from modeldeed.data import Dataset
@@ -25,7 +26,10 @@ from modeldeed.training import Augment, Recipe
 
 __all__ = ["FULL", "QUICK", "STANDARD", "Host"]
 
-Network = Literal["resnet_small", "resnet18", "alexnet", "pointnet", "row_transformer", "sound"]
+Network = Literal[
+    "resnet_small", "resnet18", "alexnet", "pointnet", "row_transformer", "sound",
+    "convnext", "vit", "llama", "small_cnn",
+]  # fmt: skip
 IMAGE_NORMS: tuple[NormKind, ...] = ("batch", "group", "instance")
 ALL_NORMS: tuple[NormKind, ...] = (*IMAGE_NORMS, "layer")
 
@@ -106,6 +110,8 @@ class Host:
             return RowTransformer(classes)
         if self.network == "sound":
             return SoundNetwork(classes, self.norm)
+        if self.network in ("convnext", "vit", "llama", "small_cnn"):
+            return small_network(self.network, classes, channels)
         small = self.network == "resnet_small"
         make: Callable[..., nn.Module] = models.resnet_small if small else models.resnet18
         width = {} if self.width is None else {"width": self.width}

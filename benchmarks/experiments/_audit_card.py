@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from benchmarks.cards import Card
-from benchmarks.experiments._audit_hosts import Form
+from benchmarks.experiments._audit_grids import Form, not_tried
 from benchmarks.records import Record
 from modeldeed.audit import Audit, Cell, Plan
-from modeldeed.reporting.audit_text import cheapest_markdown, survival_markdown
+from modeldeed.reporting.audit_text import (
+    cheapest_markdown,
+    failures_markdown,
+    survival_markdown,
+)
 
 __all__ = ["Audited", "Audits", "render"]
 
@@ -39,7 +45,7 @@ class Audits(Record):
 
 
 def render(card: Card) -> str:
-    """For each host what survives, ours beside the published form, and the cheapest attacks.
+    """For each host what survives, the cheapest attacks, and every failure.
 
     Args:
         card: an audit card.
@@ -59,8 +65,23 @@ def render(card: Card) -> str:
             survival_markdown(audits),
             "The cheapest attack that works within five points of accuracy:",
             cheapest_markdown(audits),
+            "Everything that works within five points of accuracy:",
+            failures_markdown(audits),
         ]
-    left_out = dict.fromkeys(left.attack for one in found for left in one.plan.left_out)
-    if left_out:
-        parts.append(f"Left out, in part or wholly: {', '.join(left_out)}; the card says why.")
+    refused = _refused(found)
+    if refused:
+        parts += ["Refused by the attack itself, and so not in the tables:", refused]
+    left = not_tried(card.setting)
+    if left:
+        parts.append(f"Attacks of the package that this experiment leaves out: {', '.join(left)}.")
     return "\n\n".join(parts)
+
+
+def _refused(found: Sequence[Audited]) -> str:
+    lines = [
+        f"- {one.host}, {one.form}: {left.attack}"
+        f"{'' if left.strength is None else f' ({left.strength})'}: {left.reason}"
+        for one in found
+        for left in one.plan.left_out
+    ]
+    return "\n".join(dict.fromkeys(lines))

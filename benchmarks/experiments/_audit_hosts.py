@@ -1,4 +1,4 @@
-"""The networks that are audited: each once with our passport, once with one in the published form.
+"""The networks that are audited: with our passport, with a published one, and beside a plug-in.
 
 Trained weights are kept beside the cells, so that an audit that was interrupted goes on without
 training again.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import JsonValue
@@ -19,90 +19,113 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from benchmarks import environment
+from benchmarks.experiments._audit_grids import Form
+from benchmarks.experiments._audit_plugin import fused_with
+from benchmarks.experiments._audit_published import PublishedExaminer
 from benchmarks.experiments._canonical_inputs import form_of_data
-from benchmarks.experiments._forgery_hosts import Victim, as_published
+from benchmarks.experiments._forgery_hosts import Victim, as_published, narrow_alexnet
 from benchmarks.hosts import QUICK, STANDARD, Host
 from benchmarks.pairs import owner_for
 from benchmarks.run import Run
 from modeldeed import Passport, TrainingRule, TriggerOptions
-from modeldeed.attacks.forgery.published import LEAST_MATCH_RATE, PublishedClaim, examine
-from modeldeed.audit import Examiner, MarkReading
+from modeldeed.audit import Examiner
 from modeldeed.data import Dataset
-from modeldeed.digests import tensor_root
-from modeldeed.errors import OptionError
 from modeldeed.storage import write_atomically
 from modeldeed.training import Recipe, train
 
-__all__ = ["ATTACKS", "HOSTS", "PUBLISHED", "Form", "PublishedExaminer", "marked", "others_of"]
+__all__ = ["HOSTS", "Subject", "subject"]
 
-Form = Literal["ours", "published"]
-"""One keyed row for each channel, or one row for all with bits by position and learned heads."""
 
-PUBLISHED = "published rule"
+@dataclass(frozen=True, kw_only=True)
+class NarrowAlexNet(Host):
+    """The papers' AlexNet with fewer channels: whole, an epoch takes four times as long.
 
-_ALEXNET = next(h for h in STANDARD if h.network == "alexnet" and h.norm == "batch")
-_POINTNET = next(h for h in STANDARD if h.network == "pointnet")
-HOSTS: dict[str, tuple[Host, ...]] = {
-    "quick": (replace(QUICK[0], recipe=Recipe(epochs=15)),),
-    "standard": (replace(QUICK[1], train=4_000), replace(_ALEXNET, train=2_500), _POINTNET),
-}
+    Attributes:
+        divisor: of all widths.
+    """
 
-ATTACKS: dict[str, Sequence[str] | None] = {
-    # What is quick on one core; those that train as long as the model are in the standard size.
-    "quick": (
-        "cast", "dummy-neurons", "fine-tune", "flip-signs", "fold-norms", "insert-layers",
-        "low-rank", "low-variance-resampling", "permute", "prune", "prune-channels", "quantize",
-        "remove-components", "scale", "weight-noise", "stack",
+    divisor: int
+
+    @property
+    def name(self) -> str:
+        """How it is called in cards and by ``--only``."""
+        return f"{self.data}-alexnet-{self.divisor}th"
+
+    def build(self, dataset: Dataset, seed: int) -> nn.Module:
+        """The untrained network; the same for the same seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = narrow_alexnet(dataset.num_classes, dataset.input_shape, self.divisor)
+        return net.to(dataset.x_train.device)
+
+
+# Half an hour to an hour on one core for each; as long as a full one trains takes a GPU.
+_POINTNET = next(host for host in STANDARD if host.network == "pointnet")
+_RULES: dict[Form, TrainingRule] = {
+    "ours": TrainingRule(),
+    # As in the code that was released with it: every sample through both branches in every step.
+    # Its rule asks the private branch for the public one's accuracy, which takes that.
+    "published": TrainingRule(
+        schedule="both", interval=1, signature_weight=1.0, private_weight=1.0
     ),
-    "standard": None,
-}  # fmt: skip
+}
+HOSTS: dict[str, tuple[Host, ...]] = {
+    "quick": (QUICK[0],),
+    "standard": (
+        replace(QUICK[1], train=4_000, test=1_000),
+        NarrowAlexNet(
+            data="cifar10",
+            network="alexnet",
+            divisor=2,
+            augment="images",
+            train=3_000,
+            test=1_000,
+            recipe=Recipe(epochs=8, batch_size=64, learning_rate=0.02),
+        ),
+        replace(_POINTNET, points=64, recipe=replace(_POINTNET.recipe, epochs=12)),
+    ),
+}
 
 
 @dataclass(frozen=True)
-class PublishedExaminer:
-    """Judges by the published rule: accuracy of the private branch, and matching bits.
+class Subject:
+    """A marked model, and what `modeldeed.audit.audit` is told of its marks.
 
     Attributes:
-        claim: the genuine owner's.
-        dataset: whose test part the judge has.
+        model: in evaluation mode.
+        claims: keyword arguments.
+        others: examiners of another scheme.
     """
 
-    claim: PublishedClaim
-    dataset: Dataset
-
-    def describe(self) -> dict[str, dict[str, Any]]:
-        """Digest of the claim's passports, and the rule."""
-        passports = {str(n): p for n, p in enumerate(self.claim.passports)}
-        return {PUBLISHED: {"claim": tensor_root(passports).hex(), "least_rate": LEAST_MATCH_RATE}}
-
-    def examine(self, model: nn.Module, shipped: nn.Module) -> tuple[MarkReading, ...]:  # noqa: ARG002
-        """Whether the published judge accepts."""
-        total = sum(len(bits) for bits in self.claim.bits)
-        try:
-            result = examine(model, self.claim, self.dataset.x_test, self.dataset.y_test)
-        except (OptionError, AttributeError, RuntimeError, ValueError) as error:
-            # A rewritten model has other layers; the published judge knows no way to read them.
-            return (MarkReading(kind=PUBLISHED, verdict="unreadable", reason=str(error)[:300]),)
-        return (
-            MarkReading(
-                kind=PUBLISHED,
-                verdict="verified" if result.accepts else "not verified",
-                reason=f"private accuracy {result.private_accuracy:.3f}, match rate "
-                f"{result.match_rate:.3f}",
-                matches=round(result.match_rate * total),
-                total=total,
-                extra={"private_accuracy": result.private_accuracy},
-            ),
-        )
+    model: nn.Module
+    claims: Mapping[str, Any]
+    others: tuple[Examiner, ...] = ()
 
 
-def others_of(victim: Victim, dataset: Dataset, form: Form) -> list[Examiner]:
-    """The published judge, for a model in the published form."""
-    return [PublishedExaminer(as_published(victim), dataset)] if form == "published" else []
+def subject(run: Run, host: Host, dataset: Dataset, seed: int, form: Form) -> Subject:
+    """A trained network with its mark; from an earlier run, or now.
+
+    Args:
+        run: keeps trained weights.
+        host: the network.
+        dataset: its data.
+        seed: of its training.
+        form: of its mark. The plug-in stands beside the network that has our passport.
+    """
+    unmarked = {n: t.clone() for n, t in host.build(dataset, seed).state_dict().items()}
+    victim = _marked(run, host, dataset, seed, "published" if form == "published" else "ours")
+    if form == "plug-in":
+        label = f"audit-{host.name}-{seed}"
+        return Subject(*fused_with(victim.model, victim.owner, dataset, seed, label))
+    claims = {"passport": victim.passport, "owner": victim.owner}
+    if form == "published":  # bits are read by position: no alignment
+        return Subject(victim.model, claims, (PublishedExaminer(as_published(victim), dataset),))
+    prepare = form_of_data(dataset).prepare
+    claims |= {"triggers": victim.passport, "unmarked": unmarked, "prepare": prepare}
+    return Subject(victim.model, claims)
 
 
-def marked(run: Run, host: Host, dataset: Dataset, seed: int, form: Form) -> Victim:
-    """A trained network with its passport, and ours with triggers; from an earlier run, or now."""
+def _marked(run: Run, host: Host, dataset: Dataset, seed: int, form: Form) -> Victim:
     model, owner = host.build(dataset, seed), owner_for(seed)
     options: dict[str, Any] = {"rows": "shared", "head": "learned"}
     if form == "ours":
@@ -110,7 +133,7 @@ def marked(run: Run, host: Host, dataset: Dataset, seed: int, form: Form) -> Vic
         options = {"triggers": TriggerOptions(prepare=prepare)}
     passport = Passport.issue(
         model, owner, example=dataset.x_train[:4], classes=dataset.classes,
-        training=TrainingRule(), **options,
+        training=_RULES[form], **options,
     )  # fmt: skip
     folder = _folder(run, host, seed, form)
     weights, state = folder / "model.safetensors", folder / "passport.safetensors"
@@ -128,7 +151,7 @@ def marked(run: Run, host: Host, dataset: Dataset, seed: int, form: Form) -> Vic
 def _folder(run: Run, host: Host, seed: int, form: Form) -> Path:
     key: dict[str, JsonValue] = {
         "host": host.configuration(),
-        "rule": asdict(TrainingRule()),
+        "rule": asdict(_RULES[form]),
         "seed": seed,
         "form": form,
         "code": environment.code_digest(),

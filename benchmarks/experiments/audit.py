@@ -10,13 +10,11 @@ from pydantic import JsonValue
 
 from benchmarks.cells import Values
 from benchmarks.experiments._audit_card import Audited, Audits, render
-from benchmarks.experiments._audit_hosts import ATTACKS, HOSTS, Form, marked, others_of
-from benchmarks.experiments._canonical_inputs import form_of_data
-from benchmarks.experiments._forgery_hosts import Victim
+from benchmarks.experiments._audit_grids import GRIDS, Form, Group
+from benchmarks.experiments._audit_hosts import HOSTS, Subject, subject
 from benchmarks.hosts import Host
 from benchmarks.registry import Setting, experiment
 from benchmarks.run import Run
-from modeldeed import attacks
 from modeldeed.attacks import AttackData
 from modeldeed.audit import Audit, audit
 from modeldeed.audit.records import Cell, LeftOut, Plan
@@ -24,41 +22,40 @@ from modeldeed.data import Dataset
 
 __all__ = ["audit_experiment"]
 
-_STRENGTHS = 3
-_FORMS: tuple[Form, ...] = ("ours", "published")
+_NOTHING = Group("nothing", (), 1)
+_FORMS: tuple[Form, ...] = ("ours", "published", "plug-in")
 
 
 @dataclass
 class _Scene:
-    """A victim with its data; made when the first cell is not kept."""
+    """A marked model with its data; made when the first cell is not kept."""
 
     run: Run
     host: Host
     form: Form
     seed: int
-    _made: tuple[Dataset, Victim] | None = None
+    _made: tuple[Dataset, Subject] | None = None
 
     @property
-    def made(self) -> tuple[Dataset, Victim]:
+    def made(self) -> tuple[Dataset, Subject]:
         if self._made is None:
             dataset = self.host.load(self.run.data_root, self.run.device)
-            victim = marked(self.run, self.host, dataset, self.seed, self.form)
-            self._made = dataset, victim
+            made = subject(self.run, self.host, dataset, self.seed, self.form)
+            self._made = dataset, made
         return self._made
 
 
 @experiment(
     "audit",
-    "every attack at three strengths: what it costs, and what is left of ours and of published "
-    "marks",
+    "attacks from weak to strong: what they cost, and what is left of ours and of published marks",
     {
         "quick": Setting(
-            "digits: a quarter of an hour on one core",
+            "digits: twenty minutes on one core",
             tuple(host.name for host in HOSTS["quick"]),
             (0,),
         ),
         "standard": Setting(
-            "a narrow ResNet-18 and AlexNet on CIFAR-10, PointNet: a day on one core",
+            "narrow ResNet-18 and AlexNet on CIFAR-10, PointNet: fifty minutes each on one core",
             tuple(host.name for host in HOSTS["standard"]),
             (0,),
         ),
@@ -78,11 +75,10 @@ def _audited(run: Run, host: Host, form: Form) -> Audited:
     plan: Plan | None = None
     cells: list[Cell] = []
     left_out: list[LeftOut] = []
-    chosen = ATTACKS[run.setting]
     for seed in run.seeds:
         scene = _Scene(run, host, form, seed)
-        for attack in (None, *(attacks.names() if chosen is None else chosen)):
-            one = _cell(run, scene, attack)
+        for group in (_NOTHING, *GRIDS[run.setting][form]):
+            one = _cell(run, scene, group)
             plan = plan or one.plan
             cells += one.cells
             left_out += one.plan.left_out
@@ -92,38 +88,35 @@ def _audited(run: Run, host: Host, form: Form) -> Audited:
     return Audited(host=host.name, form=form, plan=plan, cells=tuple(cells))
 
 
-def _cell(run: Run, scene: _Scene, attack: str | None) -> Audited:
-    name = f"{scene.host.name}-{scene.form}-{attack or 'none'}"
+def _cell(run: Run, scene: _Scene, group: Group) -> Audited:
+    name = f"{scene.host.name}-{scene.form}-{group.name}"
+    taken = group.strengths
     choices: Values = {
         **scene.host.configuration(),
         "form": scene.form,
-        "attack": attack,
-        "strengths": _STRENGTHS,
+        "attacks": list(group.names),
+        "strengths": taken if isinstance(taken, int) else {n: list(s) for n, s in taken.items()},
     }
     run.configuration[name] = choices
-    compute = partial(_measure, scene, attack)
+    compute = partial(_measure, scene, group)
     kept = run.cell(f"{name}-{scene.seed}", {**choices, "seed": scene.seed}, compute)
     return Audited.model_validate(kept)
 
 
-def _measure(scene: _Scene, attack: str | None) -> Values:
-    dataset, victim = scene.made
-    ours = scene.form == "ours"
+def _measure(scene: _Scene, group: Group) -> Values:
+    dataset, made = scene.made
+    nothing = group is _NOTHING
     found: Audit = audit(
-        victim.model,
+        made.model,
         AttackData(dataset, scene.host.augmentation),
-        passport=victim.passport,
-        triggers=victim.passport if ours else None,
-        owner=victim.owner,
-        prepare=form_of_data(dataset).prepare,
-        others=others_of(victim, dataset, scene.form),
-        attacks=[] if attack is None else [attack],
-        strengths=_STRENGTHS,
+        **made.claims,
+        others=made.others,
+        attacks=group.attacks,
+        strengths=group.strengths,
         seeds=(scene.seed,),
         recipe=scene.host.recipe,
-        wrong_keys=999 if attack is None else 0,
+        wrong_keys=999 if nothing else 0,
     )
-    cells = found.cells if attack is None else found.cells[1:]  # the first is as it shipped
-    return Audited(host=scene.host.name, form=scene.form, plan=found.plan, cells=cells).model_dump(
-        mode="json"
-    )
+    cells = found.cells if nothing else found.cells[1:]  # the first is as it shipped
+    one = Audited(host=scene.host.name, form=scene.form, plan=found.plan, cells=cells)
+    return one.model_dump(mode="json")

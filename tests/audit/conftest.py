@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from modeldeed import Owner, Passport
 from modeldeed.data import Dataset
 from tests.attacks.conftest import DigitNet, digits, seeded, trained
-from tests.cli.conftest import planted
 
 __all__ = ["Marked", "digits", "marked", "trained"]
 
@@ -23,6 +22,7 @@ class Marked:
     passport: Passport
     owner: Owner
     data: Dataset
+    unmarked: dict[str, Tensor]
 
 
 class Net(DigitNet):
@@ -33,12 +33,17 @@ class Net(DigitNet):
 
 
 @pytest.fixture(scope="session")
-def marked(digits: Dataset, owner: Owner, tmp_path_factory: pytest.TempPathFactory) -> Marked:
+def marked(digits: Dataset, owner: Owner) -> Marked:
     """A model that carries its passport; it was not taught to read digits."""
     model = seeded(Net)
+    unmarked = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     passport = Passport.issue(model, owner, example=digits.x_train[:2])
-    planted(passport, tmp_path_factory.mktemp("audit") / "passport")
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)  # gently: rows keep their order
+    for _ in range(40):
+        optimizer.zero_grad()
+        passport.signature_loss().backward()
+        optimizer.step()
     model = copy.deepcopy(model).eval().requires_grad_()
     with torch.no_grad():
         model.zero_grad(set_to_none=True)
-    return Marked(model, passport, owner, digits.subset(64, 50))
+    return Marked(model, passport, owner, digits.subset(64, 50), unmarked)

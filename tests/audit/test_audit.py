@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,13 @@ import pytest
 import torch
 from torch import nn
 
-from modeldeed import TriggerSet
+from modeldeed import Owner, TriggerSet
 from modeldeed.attacks import AttackData, Prune, WeightNoise
 from modeldeed.attacks.registry import Attack
 from modeldeed.audit import Audit, MarkReading, audit
 from modeldeed.audit.grid import grid
 from modeldeed.digests import tensor_root
-from modeldeed.errors import DataError, OptionError
+from modeldeed.errors import DataError, EvidenceError, OptionError
 from tests.audit.conftest import Marked
 
 
@@ -52,9 +54,6 @@ def test_every_cell_says_what_was_done_what_it_cost_and_what_is_left(marked: Mar
     assert reading.log10_p < reading.threshold_log10
     assert len(reading.wrong_keys) == 20
     assert all(40 < matches < 120 for matches in reading.wrong_keys)
-    aligned = shipped.reading("passport, aligned")
-    assert aligned is not None
-    assert aligned.verdict == "not examined"
     permuted = found.of("permute")[-1]
     left = permuted.reading("passport")
     assert left is not None
@@ -63,6 +62,83 @@ def test_every_cell_says_what_was_done_what_it_cost_and_what_is_left(marked: Mar
     assert permuted.parameters == {"share": 1.0}
     assert (permuted.steps, permuted.samples, permuted.device) == (0, 0, "cpu")
     assert set(permuted.versions) == {"modeldeed", "torch", "python"}
+
+
+def test_without_the_exhibit_nothing_is_aligned_and_the_audit_says_why(marked: Marked) -> None:
+    for cell in small(marked).cells:
+        aligned = cell.reading("passport, aligned")
+        assert aligned is not None
+        assert (aligned.verdict, aligned.matches) == ("not examined", None)
+        assert "unmarked" in aligned.reason
+
+
+def test_with_the_exhibit_what_was_rewritten_is_aligned_and_read_again(marked: Marked) -> None:
+    state = torch.random.get_rng_state()
+    attacks = ["permute", "dummy-neurons", WeightNoise(scale=30.0)]
+    found = small(marked, unmarked=marked.unmarked, attacks=attacks)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    read = {(c.attack, c.strength): c.marks for c in found.cells}
+    direct, aligned = read["none", "–"]
+    assert aligned == direct.model_copy(update={"kind": aligned.kind, "wrong_keys": ()})
+    for place, without in (
+        (("permute", "all"), "not verified"),
+        (("dummy-neurons", "split, 50%"), "unreadable"),
+    ):
+        direct, aligned = read[place]
+        assert direct.verdict == without
+        assert (aligned.verdict, aligned.total) == ("verified", 160)
+        assert "aligned to the registered reference" in aligned.reason
+        assert aligned.threshold_log10 == pytest.approx(-129 * math.log10(2))  # two readings
+    assert [mark.verdict for mark in read["weight-noise", "scale 30.0"]] == 2 * ["not verified"]
+    (_, info) = found.plan.marks
+    assert info.description["rows in order"] == "160 of 160"
+    assert "as though a dated deed" in info.description["remark"]
+
+
+def test_another_exhibit_is_refused_and_another_order_is_not_aligned(
+    marked: Marked, owner: Owner
+) -> None:
+    with pytest.raises(EvidenceError, match="not the weights"):
+        small(marked, unmarked=marked.model.state_dict())
+    turned = copy.deepcopy(marked.model)
+    with torch.no_grad():
+        for layer in turned.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.weight.copy_(layer.weight.flip(0))
+    found = audit(turned, marked.data, passport=marked.passport, unmarked=marked.unmarked,
+                  owner=owner, attacks=[], wrong_keys=0)  # fmt: skip
+    aligned = found.cells[0].reading("passport, aligned")
+    assert aligned is not None
+    assert aligned.verdict == "not examined"
+    assert "reordered" in aligned.reason
+
+
+def test_what_cannot_be_run_on_the_probes_is_unreadable(marked: Marked) -> None:
+    found = small(marked, unmarked=marked.unmarked, attacks=[Narrow()])
+    (_, cell) = found.cells
+    assert [mark.verdict for mark in cell.marks] == ["unreadable", "unreadable"]
+    assert "could not be made" in cell.marks[1].reason
+
+
+@dataclass(frozen=True)
+class Narrow(Attack):
+    """Takes batches of the test part alone."""
+
+    name = "narrow"
+
+    def apply(self, model: nn.Module, data: AttackData, generator: torch.Generator) -> nn.Module:
+        return OnlySmall().eval()
+
+
+class OnlySmall(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) not in (2, 50):
+            raise RuntimeError("no such input")
+        return x.flatten(1)[:, :10]
 
 
 def test_a_second_run_computes_nothing(
@@ -182,6 +258,7 @@ def test_triggers_and_marks_of_others_stand_beside_the_passport(marked: Marked) 
     [
         ({"owner": None}, "need owner"),
         ({"passport": None}, "give marks"),
+        ({"passport": None, "unmarked": {}}, "unmarked goes with a passport"),
         ({"deed": "x.deed"}, "deed and opening go together"),
         ({"deed": "x.deed", "opening": "o.json"}, "leave out other claims"),
         ({"attacks": ["erase"]}, "no attack 'erase'"),

@@ -19,8 +19,11 @@ def test_an_opened_deed_is_audited_under_its_own_budget(marked: Marked, tmp_path
     digest = open_weights(weights).digest()
     opening = deed.open(marked.owner, digest, "ab" * 32, marks=[marked.passport])
     found = audit(marked.model, marked.data, deed=deed, opening=opening,
-                  attacks=["permute"], strengths=2, wrong_keys=0)  # fmt: skip
-    (info, _) = found.plan.marks
+                  unmarked=marked.unmarked, attacks=["permute"], strengths=2,
+                  wrong_keys=0)  # fmt: skip
+    info, aligned = found.plan.marks
     assert info.description["grinding_log2"] == 70
     assert found.cells[0].marks[0].verdict == "verified"
-    assert found.cells[-1].marks[0].verdict == "not verified"
+    assert [mark.verdict for mark in found.cells[-1].marks] == ["not verified", "verified"]
+    assert aligned.description["base"] == deed.digest
+    assert aligned.description["remark"]  # the deed is undated

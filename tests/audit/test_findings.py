@@ -14,7 +14,7 @@ from modeldeed.audit.findings import WORDS
 from modeldeed.errors import OptionError
 from modeldeed.reporting import audit_figures, audit_words
 from modeldeed.reporting.audit_page import audit_page, write_audit_page
-from modeldeed.reporting.audit_text import audit_latex, audit_markdown
+from modeldeed.reporting.audit_text import audit_latex, audit_markdown, failures_markdown
 from modeldeed.reporting.audit_wrong_keys import wrong_keys_figure
 
 MATCHES = {"verified": 700, "inconclusive": 480, "not verified": 365, "unreadable": None}
@@ -125,6 +125,20 @@ def test_the_page_needs_nothing_else_and_is_well_formed(tmp_path: Path) -> None:
         audit_page({"ours": Audit(WHOLE.plan, WHOLE.cells[1:])})
 
 
+def test_an_aligned_panel_is_drawn_only_where_it_says_more() -> None:
+    pytest.importorskip("jinja2")
+    kind = "passport, aligned"
+    cells = []
+    for one in WHOLE.cells:
+        word = "verified" if one.attack == "permute" else one.marks[0].verdict
+        cells.append(one.model_copy(update={"marks": (one.marks[0], reading(word, kind))}))
+    page = audit_page({"m": Audit(WHOLE.plan, tuple(cells))})
+    assert page.count("<svg") == 2 * 2 + 3 + 1 + 2
+    assert "it is not shown again" in page
+    gone = [one.model_copy(update={"marks": (reading("not verified"),)}) for one in WHOLE.cells]
+    assert '<figure class="panel">' not in audit_page({"m": Audit(WHOLE.plan, tuple(gone))})
+
+
 def test_every_cell_with_an_accuracy_is_a_point_and_none_leaves_the_field() -> None:
     scales = audit_figures.scales_of(WHOLE, "passport")
     assert scales is not None
@@ -155,6 +169,34 @@ def test_markdown_and_latex_say_the_same() -> None:
     assert r"30 \% \& more\_" in latex
     assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 2
     assert not re.search(r"(?<!\\)[%_]", latex)
+
+
+def test_every_failure_within_the_budget_is_named() -> None:
+    assert audit_words.failures(WHOLE, "passport") == [
+        "permute (all: ±0 points)", "resample (4 passes: −2.0 points, in doubt)"]  # fmt: skip
+    assert audit_words.failures(WHOLE, "passport, aligned") == []
+    text = failures_markdown({"ours": WHOLE})
+    assert text.startswith("- **passport**: permute (all: ±0 points); resample")
+    whole = audit_of(cell("x", "1", 0.95, "verified"))
+    assert failures_markdown({"m": whole}) == "- **passport**: none of those tried."
+
+
+def test_remarks_and_reasons_are_told_of_what_was_examined() -> None:
+    remark = {"remark": "it is judged as though"}
+    marks = (WHOLE.plan.marks[0], MarkInfo(kind="passport, aligned", description=remark))
+    plan = WHOLE.plan.model_copy(update={"marks": marks})
+    assert "as though" not in audit_markdown({"m": Audit(plan, WHOLE.cells)})  # nobody looked
+    aligned = (reading("verified"), reading("verified", "passport, aligned"))
+    cells = tuple(one.model_copy(update={"marks": aligned}) for one in WHOLE.cells)
+    looked = Audit(plan, cells)
+    assert audit_words.remarks({"a": looked, "b": looked}) == ["it is judged as though"]
+    assert "it is judged as though." in audit_markdown({"m": looked})
+    why = MarkReading(kind="passport, aligned", verdict="not examined", reason="no exhibit")
+    bare = Audit(
+        plan, tuple(c.model_copy(update={"marks": (c.marks[0], why)}) for c in WHOLE.cells)
+    )
+    said = audit_words.cheapest_words(bare, "passport, aligned")
+    assert said == (None, "not examined: no exhibit")
 
 
 def test_the_figure_of_wrong_keys_names_what_is_needed() -> None:

@@ -26,16 +26,18 @@ def marks(claim: Claim) -> list[object]:
 
 def test_an_audit_is_told_kept_and_reported(run: Run, claim: Claim, tmp_path: Path) -> None:
     out = tmp_path / "audit"
-    done = run(*base(claim, out), *marks(claim), "--json")
+    exhibit = ["--unmarked", claim.path("unmarked.safetensors")]
+    done = run(*base(claim, out), *marks(claim), *exhibit, "--json")
     assert (done.code, done.err) == (0, "")
     told = json.loads(done.out)
     assert told["cells"] == 5
-    assert told["survival"]["permute"] == {
-        "passport": "removed", "passport, aligned": "not examined"}  # fmt: skip
+    survival = told["survival"]["permute"]
+    assert survival["passport"] == "removed"
+    assert survival["passport, aligned"] == "survives"
     assert told["cheapest"]["passport"].startswith("permute (all): no training, no data")
     assert [left["attack"] for left in told["left_out"]] == ["average"]
     times = {path: path.stat().st_mtime_ns for path in out.glob("cells/*.json")}
-    again = run(*base(claim, out), *marks(claim))
+    again = run(*base(claim, out), *marks(claim), *exhibit)
     assert again.code == 0
     assert "permute" in again.out
     assert "left out: average: needs another model" in again.err
@@ -49,7 +51,7 @@ def test_an_audit_is_told_kept_and_reported(run: Run, claim: Claim, tmp_path: Pa
     assert "passport (other)" in text.read_text("utf-8")
     assert r"\toprule" in latex.read_text("utf-8")
     shown = run("report", out)
-    assert "| permute | removed (all; ±0 points) | not examined |" in shown.out
+    assert "| permute | removed (all; ±0 points) | survives (at least 15" in shown.out
     next(out.glob("cells/permute-all-*.json")).unlink()
     assert "1 cells are still to be computed" in run("report", out).err
 
@@ -61,6 +63,7 @@ def test_an_audit_is_told_kept_and_reported(run: Run, claim: Claim, tmp_path: Pa
         (["--deed", "x.deed"], "deed and opening go together"),
         (["--seeds", "a"], "no list of numbers"),
         (["--carriers", "digits"], "--carriers go with --plugin"),
+        (["--unmarked", "x.safetensors"], "unmarked goes with a passport"),
     ],
 )
 def test_mistakes_are_usage(

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from modeldeed.attacks._input_moments import KINDS, Moments, measured
 from modeldeed.attacks._layers import copy_of, re_estimate, weighted_layers
 from modeldeed.attacks._learning import scaled
-from modeldeed.attacks.fine_tuning import fine_tune
-from modeldeed.attacks.registry import Attack, AttackData, Need, register
+from modeldeed.attacks._repeated_resampling import RepeatedResampling
+from modeldeed.attacks.registry import Attack, register
 from modeldeed.errors import OptionError
 from modeldeed.training import Recipe
 
@@ -114,41 +114,16 @@ def _noise(removed: Tensor, kept: Tensor, generator: torch.Generator) -> Tensor:
 
 @register("low-variance-resampling")
 @dataclass(frozen=True, kw_only=True)
-class LowVarianceResampling(Attack):
+class LowVarianceResampling(RepeatedResampling):
     """Resample what the inputs hardly excite, fine-tune, and again.
 
     Attributes:
-        passes: how often.
         energy: see `low_variance_resampling`.
         fill: see `low_variance_resampling`.
-        samples: unlabelled training inputs that are looked at.
-        epochs: of fine-tuning after each pass; 0 for none.
-        learning_rate: the fine-tuning's peak.
-        batch_size: samples per step.
-        bfloat16: fine-tune under autocast to bfloat16.
-
-    Raises:
-        OptionError: a field is out of range.
     """
 
-    source: ClassVar[str] = "This project"
-    needs: ClassVar[tuple[Need, ...]] = ("inputs",)
-
-    passes: int = 1
     energy: float = 0.95
     fill: Fill = "noise"
-    samples: int = 140
-    epochs: int = 0
-    learning_rate: float = 0.1
-    batch_size: int = 64
-    bfloat16: bool = False
-
-    def __post_init__(self) -> None:
-        if self.passes < 1 or self.samples < 2 or self.epochs < 0:
-            raise OptionError(
-                "resampling needs passes ≥ 1, samples ≥ 2 and epochs ≥ 0, got "
-                f"{self.passes}, {self.samples}, {self.epochs}"
-            )
 
     @classmethod
     def strengths(cls, recipe: Recipe | None = None) -> Mapping[str, Attack]:
@@ -162,35 +137,8 @@ class LowVarianceResampling(Attack):
             "4 passes, energy 0.8, fine-tuned": mended(passes=4, energy=0.8),
         }
 
-    def needed(self) -> tuple[Need, ...]:
-        """Labels as well where it fine-tunes."""
-        return ("inputs", "labels") if self.epochs else self.needs
-
-    def inputs_seen(self, data: AttackData) -> int:
-        """All where it fine-tunes."""
-        given = len(data.dataset.y_train)
-        return given if self.epochs else min(self.samples, given)
-
-    def apply(self, model: nn.Module, data: AttackData, generator: torch.Generator) -> nn.Module:
+    def once(self, model: nn.Module, calibration: Tensor, generator: torch.Generator) -> nn.Module:
         """A changed copy; see `low_variance_resampling`."""
-        calibration = data.dataset.x_train[: self.samples]
-        for _ in range(self.passes):
-            model = low_variance_resampling(
-                model, calibration, energy=self.energy, fill=self.fill, generator=generator
-            )
-            if self.epochs:
-                model = fine_tune(
-                    model,
-                    data.dataset,
-                    epochs=self.epochs,
-                    learning_rate=self.learning_rate,
-                    batch_size=self.batch_size,
-                    bfloat16=self.bfloat16,
-                    augment=data.augment,
-                    generator=generator,
-                )
-        return model
-
-    def steps(self, data: AttackData) -> int:
-        """Optimizer steps of all passes."""
-        return self.passes * self.epochs * (len(data.dataset.y_train) // self.batch_size)
+        return low_variance_resampling(
+            model, calibration, energy=self.energy, fill=self.fill, generator=generator
+        )

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from modeldeed.attacks._input_moments import KINDS, measured
 from modeldeed.attacks._layers import copy_of, re_estimate, weighted_layers
 from modeldeed.attacks._learning import scaled
-from modeldeed.attacks.fine_tuning import fine_tune
-from modeldeed.attacks.registry import Attack, AttackData, Need, register
+from modeldeed.attacks._repeated_resampling import RepeatedResampling
+from modeldeed.attacks.registry import Attack, register
 from modeldeed.errors import OptionError
 from modeldeed.training import Recipe
 
@@ -119,39 +119,14 @@ def _squared_slopes(
 
 @register("sensitivity-resampling")
 @dataclass(frozen=True, kw_only=True)
-class SensitivityResampling(Attack):
+class SensitivityResampling(RepeatedResampling):
     """Resample what outputs hardly depend on, fine-tune, and again.
 
     Attributes:
-        passes: how often.
         loss: see `sensitivity_resampling`.
-        samples: unlabelled training inputs that are looked at.
-        epochs: of fine-tuning after each pass; 0 for none.
-        learning_rate: the fine-tuning's peak.
-        batch_size: samples per step.
-        bfloat16: fine-tune under autocast to bfloat16.
-
-    Raises:
-        OptionError: a field is out of range.
     """
 
-    source: ClassVar[str] = "This project"
-    needs: ClassVar[tuple[Need, ...]] = ("inputs",)
-
-    passes: int = 1
     loss: float = 0.05
-    samples: int = 140
-    epochs: int = 0
-    learning_rate: float = 0.1
-    batch_size: int = 64
-    bfloat16: bool = False
-
-    def __post_init__(self) -> None:
-        if self.passes < 1 or self.samples < 2 or self.epochs < 0:
-            raise OptionError(
-                "resampling needs passes ≥ 1, samples ≥ 2 and epochs ≥ 0, got "
-                f"{self.passes}, {self.samples}, {self.epochs}"
-            )
 
     @classmethod
     def strengths(cls, recipe: Recipe | None = None) -> Mapping[str, Attack]:
@@ -164,33 +139,6 @@ class SensitivityResampling(Attack):
             "4 passes of 50 %, fine-tuned": mended(loss=0.5),
         }
 
-    def needed(self) -> tuple[Need, ...]:
-        """Labels as well where it fine-tunes."""
-        return ("inputs", "labels") if self.epochs else self.needs
-
-    def inputs_seen(self, data: AttackData) -> int:
-        """All where it fine-tunes."""
-        given = len(data.dataset.y_train)
-        return given if self.epochs else min(self.samples, given)
-
-    def apply(self, model: nn.Module, data: AttackData, generator: torch.Generator) -> nn.Module:
+    def once(self, model: nn.Module, calibration: Tensor, generator: torch.Generator) -> nn.Module:
         """A changed copy; see `sensitivity_resampling`."""
-        calibration = data.dataset.x_train[: self.samples]
-        for _ in range(self.passes):
-            model = sensitivity_resampling(model, calibration, loss=self.loss, generator=generator)
-            if self.epochs:
-                model = fine_tune(
-                    model,
-                    data.dataset,
-                    epochs=self.epochs,
-                    learning_rate=self.learning_rate,
-                    batch_size=self.batch_size,
-                    bfloat16=self.bfloat16,
-                    augment=data.augment,
-                    generator=generator,
-                )
-        return model
-
-    def steps(self, data: AttackData) -> int:
-        """Optimizer steps of all passes."""
-        return self.passes * self.epochs * (len(data.dataset.y_train) // self.batch_size)
+        return sensitivity_resampling(model, calibration, loss=self.loss, generator=generator)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from modeldeed.anchoring.standing import Trusted
 from modeldeed.attacks import Attack, AttackData
 from modeldeed.attacks._layers import copy_of
+from modeldeed.audit.aligned import Unmarked
 from modeldeed.audit.carrying_out import Progress, carried_out, planned
 from modeldeed.audit.claims import Claims
 from modeldeed.audit.examiners import Examiner
@@ -34,6 +35,7 @@ def audit(
     data: Dataset | AttackData,
     *,
     passport: Any = None,
+    unmarked: Unmarked | None = None,
     triggers: Any = None,
     plugin: Any = None,
     carriers: Tensor | None = None,
@@ -63,6 +65,8 @@ def audit(
         data: its task, on its device; or everything that attacks have. Attacks that need more are
             left out, and the audit says so. Accuracies are those on the test part.
         passport: a passport, its manifest or its folder, with ``owner``.
+        unmarked: the exhibit of its anchor, the weights before marking: a model, a state dict or a
+            file. With it a copy whose direct reading does not verify is aligned and read again.
         triggers: a trigger set, its manifest or its folder, or a passport with triggers.
         plugin: a plug-in or its folder, with ``carriers``.
         carriers: for a plug-in: benign samples in canonical integers.
@@ -89,7 +93,8 @@ def audit(
     Raises:
         OptionError: no mark is given, an attack or a strength is unknown, or something cannot be
             sent to another process.
-        EvidenceError: a mark, deed or opening was altered.
+        EvidenceError: a mark, deed or opening was altered, or ``unmarked`` are other weights than
+            the anchor commits to.
         HostError: a process was ended from outside.
 
     Example:
@@ -108,8 +113,8 @@ def audit(
     if processes < 1 or wrong_keys < 0:
         raise OptionError(f"processes ≥ 1 and wrong_keys ≥ 0, got {processes} and {wrong_keys}")
     held = data if isinstance(data, AttackData) else AttackData(data)
-    claim = Claims(passport, triggers, plugin, carriers, owner, deed, opening, trust)
-    examiners = claim.examiners(prepare or _standardizing(held.dataset), wrong_keys)
+    claim = Claims(passport, unmarked, triggers, plugin, carriers, owner, deed, opening, trust)
+    examiners = claim.examiners(model, prepare or _standardizing(held.dataset), wrong_keys)
     if not (examiners or others):
         raise OptionError("give marks to look for: passport, triggers or plugin with owner, a deed")
     entries, left_out = grid(held, attacks=attacks, strengths=strengths, seeds=seeds, recipe=recipe)

@@ -11,9 +11,10 @@ from multiprocessing.context import assert_spawning
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from modeldeed.anchoring.standing import Trusted, standing_of
+from modeldeed.audit.aligned import Unmarked, lineage_of
 from modeldeed.audit.examiners import AnswerExaminer, Examiner, PassportExaminer
 from modeldeed.claimant import Claimant, OpenedSeed
 from modeldeed.deed import Deed, Opening
@@ -31,9 +32,11 @@ _KINDS = {"triggers": "triggers", "plugin": "plug-in"}
 
 
 def examiners_of_marks(
+    model: nn.Module,
     owner: Claimant,
     *,
     passport: Any = None,
+    unmarked: Unmarked | None = None,
     triggers: Any = None,
     plugin: Any = None,
     carriers: Tensor | None = None,
@@ -51,12 +54,14 @@ def examiners_of_marks(
     if passport is not None:
         white = PassportClaim.of(passport, owner)
         standing = standing_of(white.manifest, trust)
+        lineage = lineage_of(white, model, unmarked)
         seed = ModelSeed.of(owner, white.manifest.label)
-        found.append(PassportExaminer(replace(white, claimant=seed), standing, wrong_keys))
-    for kind, claim in (("triggers", triggers), ("plugin", plugin)):
-        if claim is None:
+        claim = replace(white, claimant=seed)
+        found.append(PassportExaminer(claim, standing, lineage, wrong_keys))
+    for kind, mark in (("triggers", triggers), ("plugin", plugin)):
+        if mark is None:
             continue
-        given = {kind: claim, "carriers": carriers if kind == "plugin" else None}
+        given = {kind: mark, "carriers": carriers if kind == "plugin" else None}
         black = claim_of(owner, **given)
         standing = standing_of(black.manifest, trust)
         own = replace(black, owner=ModelSeed.of(owner, black.manifest.label))
@@ -96,10 +101,12 @@ class ModelSeed:
 
 
 def examiners_of_deed(
+    model: nn.Module,
     deed: Deed | str | Path,
     opening: Opening | str | Path,
     *,
     passport: str | Path | None = None,
+    unmarked: Unmarked | None = None,
     carriers: Tensor | None = None,
     trust: Trust | None = None,
     prepare: Prepare | None = None,
@@ -108,9 +115,11 @@ def examiners_of_deed(
     """The examiners of a deed's marks, each under the rule that the deed commits to.
 
     Args:
+        model: as it shipped.
         deed: or its folder.
         opening: for whatever suspect: this is no dispute.
         passport: its folder, for learned heads and coloured readings.
+        unmarked: the exhibit of the passport's anchor, for aligned readings.
         carriers: for a plug-in; without them it is not examined.
         trust: known authorities.
         prepare: for marks that are asked for.
@@ -120,15 +129,17 @@ def examiners_of_deed(
         EvidenceError: the deed or the opening was altered, or they do not belong together.
         OptionError: the opening shows no mark that can be examined.
     """
-    shown = open_deed(deed, opening, trust=trust, nonce=None)[2]
+    deed, _, shown, check = open_deed(deed, opening, trust=trust, nonce=None)
     found: list[Examiner] = []
     for mark in shown:
         standing = DeedStanding.of(mark, trust)
         if mark.kind == "passport":
             claim = passport_claim(mark, passport)
+            dated = standing.anchored and check.dated.word != "undated"
+            lineage = lineage_of(claim, model, unmarked, deed=deed.digest, dated=dated)
             seed = ModelSeed.of(claim.claimant, claim.manifest.label)
             claim = replace(claim, claimant=seed)
-            found.append(PassportExaminer(claim, standing, wrong_keys))
+            found.append(PassportExaminer(claim, standing, lineage, wrong_keys))
         elif mark.kind == "triggers" or carriers is not None:
             own = carriers if mark.kind == "plugin" else None
             batch = min(mark.batches, default=0)
@@ -150,6 +161,7 @@ class Claims:
     """The marks of a call, as of `modeldeed.audit.audit`; all may be missing."""
 
     passport: Any = None
+    unmarked: Unmarked | None = None
     triggers: Any = None
     plugin: Any = None
     carriers: Tensor | None = None
@@ -158,22 +170,33 @@ class Claims:
     opening: Opening | str | Path | None = None
     trust: Trusted | None = None
 
-    def examiners(self, prepare: Prepare | None, wrong_keys: int) -> list[Examiner]:
+    def examiners(
+        self, model: nn.Module, prepare: Prepare | None, wrong_keys: int
+    ) -> list[Examiner]:
         """Of all marks.
 
+        Args:
+            model: as it shipped.
+            prepare: for marks that are asked for.
+            wrong_keys: for the passport.
+
         Raises:
-            EvidenceError: a mark, deed or opening was altered.
+            EvidenceError: a mark, deed, opening or exhibit was altered.
             OptionError: what is given does not go together.
         """
-        common = {"passport": self.passport, "carriers": self.carriers, "prepare": prepare}
+        common = {"passport": self.passport, "unmarked": self.unmarked,
+                  "carriers": self.carriers, "prepare": prepare}  # fmt: skip
         if self.deed is not None or self.opening is not None:
-            return self._of_deed(**common, wrong_keys=wrong_keys)
+            return self._of_deed(model, **common, wrong_keys=wrong_keys)
+        if self.unmarked is not None and self.passport is None:
+            raise OptionError("unmarked goes with a passport, or with a deed that has one")
         marks = (self.passport, self.triggers, self.plugin)
         if self.owner is None:
             if any(mark is not None for mark in marks):
                 raise OptionError("marks without a deed need owner=...")
             return []
         return examiners_of_marks(
+            model,
             self.owner,
             triggers=self.triggers,
             plugin=self.plugin,
@@ -182,11 +205,11 @@ class Claims:
             **common,
         )
 
-    def _of_deed(self, **common: Any) -> list[Examiner]:
+    def _of_deed(self, model: nn.Module, **common: Any) -> list[Examiner]:
         if self.deed is None or self.opening is None:
             raise OptionError("deed and opening go together: a deed alone shows nothing")
         if any(other is not None for other in (self.owner, self.triggers, self.plugin)):
             raise OptionError("the claim is in the deed and its opening: leave out other claims")
         if self.trust is not None and not isinstance(self.trust, Trust):
             raise OptionError("with a deed, trust is a trust file: modeldeed.trust.Trust")
-        return examiners_of_deed(self.deed, self.opening, trust=self.trust, **common)
+        return examiners_of_deed(model, self.deed, self.opening, trust=self.trust, **common)

@@ -13,7 +13,7 @@ from torch import nn
 
 from modeldeed.anchoring.standing import Standing
 from modeldeed.attacks import Preprocessed
-from modeldeed.audit.aligned import ALIGNED, read_aligned
+from modeldeed.audit.aligned import ALIGNED, Lineage, read_aligned
 from modeldeed.audit.records import MarkReading
 from modeldeed.digests import sha256
 from modeldeed.errors import SuspectError
@@ -60,16 +60,18 @@ class Examiner(Protocol):
 
 @dataclass(frozen=True)
 class PassportExaminer:
-    """Reads a passport's bits, directly and, once that can be done, after alignment.
+    """Reads a passport's bits, directly and, where that does not verify, after alignment.
 
     Attributes:
         claim: whose bits.
         standing: what its anchor is worth.
+        lineage: what an aligned reading rests on.
         wrong_keys: wrong keys that are held against the model as it shipped.
     """
 
     claim: PassportClaim
     standing: Standing
+    lineage: Lineage
     wrong_keys: int = 999
 
     def describe(self) -> dict[str, dict[str, Any]]:
@@ -84,22 +86,22 @@ class PassportExaminer:
             "wrong_keys": self.wrong_keys,
             **_budget(self.standing.budget(WHITE_BOX)),
         }
-        return {PASSPORT: described, ALIGNED: {"anchor": anchor.digest}}
+        return {PASSPORT: described, ALIGNED: {"anchor": anchor.digest, **self.lineage.describe()}}
 
     def examine(self, model: nn.Module, shipped: nn.Module) -> tuple[MarkReading, ...]:
         """The direct reading, and the aligned one."""
-        direct = self._direct(model)
+        # A change of what is asked leaves the weights, and whoever has these takes them out of it.
+        held = model.model if isinstance(model, Preprocessed) else model
+        with _quietly():
+            direct = self._direct(held)
+            aligned = read_aligned(held, shipped, self.claim, self.standing, direct, self.lineage)
         if model is shipped:
             direct = direct.model_copy(update={"wrong_keys": self._wrong(model)})
-        aligned = read_aligned(model, shipped, self.claim, self.standing, direct)
         return direct, aligned
 
     def _direct(self, model: nn.Module) -> MarkReading:
-        # A change of what is asked leaves the weights, and whoever has these takes them out of it.
-        held = model.model if isinstance(model, Preprocessed) else model
         try:
-            with _quietly():
-                report = examine_weights(held, self.claim, self.standing)
+            report = examine_weights(model, self.claim, self.standing)
         except SuspectError as error:
             return MarkReading(kind=PASSPORT, verdict="unreadable", reason=str(error))
         signature = report.require_signature()

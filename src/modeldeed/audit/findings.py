@@ -9,7 +9,7 @@ from typing import Literal
 from modeldeed.audit.found import Audit
 from modeldeed.audit.records import Cell
 
-__all__ = ["BUDGET", "WORDS", "Finding", "Word", "cheapest", "survival"]
+__all__ = ["BUDGET", "WORDS", "Finding", "Word", "cheapest", "survival", "within_budget"]
 
 BUDGET = 0.05
 """Accuracy that whoever attacks is taken to be ready to lose: five points."""

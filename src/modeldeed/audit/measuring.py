@@ -21,7 +21,7 @@ from modeldeed.audit.records import Cell, LeftOut, MarkReading
 from modeldeed.data import Dataset
 from modeldeed.training import accuracy
 
-__all__ = ["Job", "compute", "versions"]
+__all__ = ["Job", "compute", "measured_accuracy", "versions"]
 
 
 @dataclass(frozen=True)

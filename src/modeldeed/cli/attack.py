@@ -15,22 +15,24 @@ from rich.table import Table
 from safetensors.torch import save as save_tensors
 from torch import nn
 
-from modeldeed.cli.options import Json, built_model, errors
+from modeldeed.cli.attacking import (
+    PIPE_WIDTH,
+    Attacked,
+    DataRoot,
+    Normalize,
+    OtherData,
+    OtherModel,
+    OtherWeights,
+    Samples,
+)
+from modeldeed.cli.options import Json, errors
 from modeldeed.errors import OptionError
 from modeldeed.storage import write_atomically
-from modeldeed.suspects import open_weights
-from modeldeed.suspects.loading import load_weights
 
 if TYPE_CHECKING:
     from modeldeed.attacks import AttackData
-    from modeldeed.data import Dataset
 
 __all__ = ["attack"]
-
-_PIPE_WIDTH = 160
-DataRoot = Annotated[
-    Path | None, typer.Option(envvar="MODELDEED_DATA", help="Folder of the data sets.")
-]
 
 
 def attack(
@@ -59,21 +61,11 @@ def attack(
         typer.Option("--set", help="Change a field, as share=0.5; repeat for more."),
     ] = None,
     data_root: DataRoot = None,
-    samples: Annotated[
-        int | None, typer.Option(min=2, help="Only so many training samples, as many per class.")
-    ] = None,
-    normalize: Annotated[
-        bool, typer.Option(help="Standardize the data as the model expects it.")
-    ] = False,
-    other_data: Annotated[
-        str | None, typer.Option(help="Data of another task, for attacks that need them.")
-    ] = None,
-    other_model: Annotated[
-        str | None, typer.Option(help="module:function of another architecture, likewise.")
-    ] = None,
-    other_weights: Annotated[
-        Path | None, typer.Option(help="Weights of another model of the architecture, likewise.")
-    ] = None,
+    samples: Samples = None,
+    normalize: Normalize = False,
+    other_data: OtherData = None,
+    other_model: OtherModel = None,
+    other_weights: OtherWeights = None,
     seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
     json_: Json = False,
 ) -> None:
@@ -84,22 +76,13 @@ def attack(
     if list_:
         _list(json_)
         return
-    from modeldeed.attacks import AttackData, chosen, run  # noqa: PLC0415 - training code
+    from modeldeed.attacks import chosen, run  # noqa: PLC0415 - training code
 
     where = _required(name=name, model=model, weights=weights, data=data, out=out)
     made = chosen(where["name"], strength, **_fields(set_ or []))
-    target = _loaded(where["model"], where["weights"])
-    dataset = _dataset(where["data"], data_root, samples, normalize)
-    given = AttackData(
-        dataset,
-        other_data=None
-        if other_data is None
-        else _dataset(other_data, data_root, samples, normalize),
-        other_model=None if other_weights is None else _loaded(where["model"], other_weights),
-        other_architecture=None
-        if other_model is None
-        else lambda: built_model(other_model, "--other-model"),
-    )
+    attacked = Attacked(where["model"], data_root, samples, normalize)
+    target = attacked.loaded(where["weights"])
+    given = attacked.held(where["data"], other_data, other_model, other_weights)
     done = run(made, target, given, torch.Generator().manual_seed(seed))
     _write(done.model, where["out"])
     record = {
@@ -133,34 +116,14 @@ def _fields(settings: list[str]) -> dict[str, Any]:
     return found
 
 
-def _loaded(reference: str, weights: Path) -> nn.Module:
-    model = built_model(reference, "--model")
-    load_weights(model, open_weights(weights))
-    return model.eval()
-
-
-def _dataset(name: str, root: Path | None, samples: int | None, normalize: bool) -> Dataset:
-    from modeldeed.data import load  # noqa: PLC0415 - only these commands need data readers
-
-    dataset = load(name, root)
-    if samples is not None:
-        dataset = dataset.subset(train=samples)
-    return dataset.normalized() if normalize else dataset
-
-
 def _accuracies(before: nn.Module, after: nn.Module, data: AttackData) -> dict[str, Any]:
     """Of both models on the test part; None where one has other classes than the data."""
-    from modeldeed.training import accuracy  # noqa: PLC0415 - training code
+    from modeldeed.audit.measuring import measured_accuracy  # noqa: PLC0415 - training code
 
-    dataset = data.dataset
-
-    def measured(model: nn.Module) -> float | None:
-        with torch.no_grad():
-            outputs = model(dataset.x_test[:2])
-        fits = outputs.dim() == 2 and outputs.shape[1] == dataset.num_classes
-        return accuracy(model, dataset.x_test, dataset.y_test) if fits else None
-
-    return {"accuracy_before": measured(before), "accuracy_after": measured(after)}
+    return {
+        "accuracy_before": measured_accuracy(before, data.dataset),
+        "accuracy_after": measured_accuracy(after, data.dataset),
+    }
 
 
 def _write(model: nn.Module, out: Path) -> None:
@@ -201,7 +164,7 @@ def _list(json_: bool) -> None:
             one.name, one.summary, ", ".join(one.needs), " · ".join(one.strengths), fields
         )
     # As any table that is a result: in its full width even into a pipe.
-    console = Console() if Console().is_terminal else Console(width=_PIPE_WIDTH)
+    console = Console() if Console().is_terminal else Console(width=PIPE_WIDTH)
     console.print(table)
     errors().print("Sources and what each attack is: see the documentation, attacks.md.")
 

@@ -11,23 +11,26 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from torch import nn
 
-from modeldeed.cli.options import Json, PassphraseFile, built_model, errors, open_owner
+from modeldeed.cli.attacking import (
+    PIPE_WIDTH,
+    Attacked,
+    DataRoot,
+    Normalize,
+    OtherData,
+    OtherModel,
+    OtherWeights,
+    Samples,
+)
+from modeldeed.cli.options import Json, PassphraseFile, errors, open_owner
 from modeldeed.errors import OptionError
-from modeldeed.suspects import open_weights
-from modeldeed.suspects.loading import load_weights
 from modeldeed.trust import Trust
 
 if TYPE_CHECKING:
-    from modeldeed.attacks import AttackData
     from modeldeed.audit import Audit
-    from modeldeed.data import Dataset
     from modeldeed.training import Recipe
 
 __all__ = ["audit"]
-
-_PIPE_WIDTH = 160
 
 
 def audit(
@@ -41,6 +44,12 @@ def audit(
     ],
     passport: Annotated[
         Path | None, typer.Option(help="Folder of the passport; needs --key or a deed.")
+    ] = None,
+    unmarked: Annotated[
+        Path | None,
+        typer.Option(
+            help="The weights before marking, as anchored, for aligned readings of the passport."
+        ),
     ] = None,
     triggers: Annotated[
         Path | None, typer.Option(help="Folder of the trigger set, or passport with one.")
@@ -70,24 +79,12 @@ def audit(
     ] = 20,
     batch_size: Annotated[int, typer.Option(min=2, help="Of the model's own training.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Peak of the model's own training.")] = 0.1,
-    data_root: Annotated[
-        Path | None, typer.Option(envvar="MODELDEED_DATA", help="Folder of the data sets.")
-    ] = None,
-    samples: Annotated[
-        int | None, typer.Option(min=2, help="Attack with so many samples, as many per class.")
-    ] = None,
-    normalize: Annotated[
-        bool, typer.Option(help="Standardize the data as the model expects it.")
-    ] = False,
-    other_data: Annotated[
-        str | None, typer.Option(help="Data of another task, for attacks that need them.")
-    ] = None,
-    other_model: Annotated[
-        str | None, typer.Option(help="module:function of another architecture, likewise.")
-    ] = None,
-    other_weights: Annotated[
-        Path | None, typer.Option(help="Weights of another model of the architecture, likewise.")
-    ] = None,
+    data_root: DataRoot = None,
+    samples: Samples = None,
+    normalize: Normalize = False,
+    other_data: OtherData = None,
+    other_model: OtherModel = None,
+    other_weights: OtherWeights = None,
     wrong_keys: Annotated[
         int, typer.Option(min=0, help="Wrong keys held against the model as it shipped.")
     ] = 999,
@@ -96,19 +93,22 @@ def audit(
 ) -> None:
     """Attack copies of a model in every way, and read what is left of its marks.
 
-    Every result is kept as soon as it is there: the same command goes on where it was broken off.
+    With --unmarked a copy whose passport cannot be read directly is aligned to the model and read
+    again. Every result is kept as soon as it is there: the same command goes on where it was
+    broken off.
     See the whole with modeldeed report.
     """
     from modeldeed.audit import audit as examine  # noqa: PLC0415 - training code
     from modeldeed.training import Recipe  # noqa: PLC0415
 
-    attacked = _Attacked(model, data_root, samples, normalize)
+    attacked = Attacked(model, data_root, samples, normalize)
     owner = None if key is None else open_owner(key, passphrase_file)
     with _Live() as live:
         found = examine(
             attacked.loaded(weights),
             attacked.held(data, other_data, other_model, other_weights),
             passport=passport,
+            unmarked=unmarked,
             triggers=triggers,
             plugin=plugin,
             carriers=_carriers(carriers, plugin, data_root),
@@ -130,48 +130,6 @@ def audit(
 
 def _recipe(make: type[Recipe], epochs: int, batch_size: int, learning_rate: float) -> Recipe:
     return make(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-
-
-class _Attacked:
-    """How the command line names models and data."""
-
-    def __init__(self, model: str, root: Path | None, samples: int | None, normalize: bool) -> None:
-        self._model, self._root = model, root
-        self._samples, self._normalize = samples, normalize
-
-    def loaded(self, weights: Path) -> nn.Module:
-        model = built_model(self._model, "--model")
-        load_weights(model, open_weights(weights))
-        return model.eval()
-
-    def held(
-        self, data: str, other_data: str | None, other_model: str | None, weights: Path | None
-    ) -> AttackData:
-        from modeldeed.attacks import AttackData  # noqa: PLC0415 - training code
-
-        return AttackData(
-            self._dataset(data),
-            other_data=None if other_data is None else self._dataset(other_data),
-            other_model=None if weights is None else self.loaded(weights),
-            other_architecture=None if other_model is None else _Architecture(other_model),
-        )
-
-    def _dataset(self, name: str) -> Dataset:
-        from modeldeed.data import load  # noqa: PLC0415 - only these commands need data readers
-
-        dataset = load(name, self._root).subset(self._samples)
-        return dataset.normalized() if self._normalize else dataset
-
-
-class _Architecture:
-    """Makes a network by its name, in other processes as well."""
-
-    def __init__(self, reference: str) -> None:
-        self.reference = reference
-        self.__module__, self.__qualname__ = reference.partition(":")[::2]
-
-    def __call__(self) -> nn.Module:
-        return built_model(self.reference, "--other-model")
 
 
 def _carriers(name: str | None, plugin: Path | None, root: Path | None) -> Any:
@@ -242,7 +200,7 @@ def _say(found: Audit, out: Path, json_: bool) -> None:
         table_.add_column(heading, overflow="fold")
     for attack, row in words.findings(named):
         table_.add_row(attack, *(finding.word for finding in row))
-    console = Console() if Console().is_terminal else Console(width=_PIPE_WIDTH)
+    console = Console() if Console().is_terminal else Console(width=PIPE_WIDTH)
     console.print(table_)
     for column in columns:
         said = words.cheapest_words(found, column.kind)[1]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from modeldeed.audit.aligned import ALIGNED
+from modeldeed.audit.examiners import PASSPORT
 from modeldeed.audit.found import Audit
 from modeldeed.data._extras import import_extra
 from modeldeed.errors import OptionError
@@ -57,6 +59,7 @@ def audit_page(audits: Audits) -> str:
         wrong_keys=_wrong_keys(audits, columns),
         costs=audit_words.costs(main),
         kinds=[kind for kind in main.kinds if audit_words.examined(main, kind)],
+        aligned=ALIGNED,
         limits=audit_words.LIMITS,
     )
     return page
@@ -67,21 +70,32 @@ def _looked_for(audits: Audits, column: Column) -> bool:
 
 
 def _figures(audits: Audits, columns: list[Column]) -> list[dict[str, Any]]:
-    """For every mark that was looked for: the overview, and for each attack a small one."""
+    """For every mark that was there: the overview, and for each attack a small one."""
     found, main = [], next(iter(audits))
     for column in columns:
         audit = audits[column.audit]
         scales = audit_figures.scales_of(audit, column.kind)
-        if scales is None or not _looked_for(audits, column):
+        shipped = None if audit.shipped is None else audit.shipped.reading(column.kind)
+        if scales is None or shipped is None or shipped.verdict != "verified":
             continue
         drawn = [audit_figures.overview(audit, column.kind, scales, s) for s in (WIDE, NARROW)]
         small = [
             (attack, _markup(audit_figures.panel(audit, attack, column.kind, scales)))
             for attack in audit.attacks
-            if column.audit == main and any(cell.loss is not None for cell in audit.of(attack))
+            if column.audit == main
+            and any(cell.loss is not None for cell in audit.of(attack))
+            and not _as_direct(audit, attack, column.kind)
         ]
         found.append({"column": column, "drawn": [_markup(svg) for svg in drawn], "small": small})
     return found
+
+
+def _as_direct(audit: Audit, attack: str, kind: str) -> bool:
+    """Whether an aligned column says of an attack what the direct one says already."""
+    if kind != ALIGNED:
+        return False
+    pairs = [(cell.reading(PASSPORT), cell.reading(kind)) for cell in audit.of(attack)]
+    return all(a and b and a.log10_p == b.log10_p for a, b in pairs)
 
 
 def _wrong_keys(audits: Audits, columns: list[Column]) -> list[dict[str, Any]]:

@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from modeldeed.reporting import audit_words as words
 from modeldeed.reporting.audit_words import Audits, Cost
 
-__all__ = ["audit_latex", "audit_markdown", "cheapest_markdown", "survival_markdown"]
+__all__ = [
+    "audit_latex",
+    "audit_markdown",
+    "cheapest_markdown",
+    "failures_markdown",
+    "survival_markdown",
+]
 
 
 def audit_markdown(audits: Audits) -> str:
@@ -28,8 +34,9 @@ def audit_markdown(audits: Audits) -> str:
 
 
 def survival_markdown(audits: Audits) -> str:
-    """What survives, attack by attack, and what the words mean."""
-    return f"{_table(*_survival(audits))}\n\n{_meanings(audits)}"
+    """What survives, attack by attack, what the words mean, and what is assumed."""
+    told = [f"{remark}." for remark in words.remarks(audits)]
+    return "\n\n".join([_table(*_survival(audits)), _meanings(audits), *told])
 
 
 def cheapest_markdown(audits: Audits) -> str:
@@ -38,6 +45,18 @@ def cheapest_markdown(audits: Audits) -> str:
         f"- **{column.heading}**: {words.cheapest_words(audits[column.audit], column.kind)[1]}."
         for column in words.columns(audits)
     )
+
+
+def failures_markdown(audits: Audits) -> str:
+    """Mark by mark, every attack and strength that works, as a list."""
+    lines = []
+    for column in words.columns(audits):
+        audit = audits[column.audit]
+        reading = None if audit.shipped is None else audit.shipped.reading(column.kind)
+        if reading is not None and reading.verdict == "verified":
+            told = "; ".join(words.failures(audit, column.kind))
+            lines.append(f"- **{column.heading}**: {told or 'none of those tried'}.")
+    return "\n".join(lines)
 
 
 def audit_latex(audits: Audits) -> str:

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from modeldeed.audit.findings import BUDGET, WORDS, Finding, Word, cheapest, survival
+from modeldeed.audit.findings import (
+    BUDGET,
+    WORDS,
+    Finding,
+    Word,
+    cheapest,
+    survival,
+    within_budget,
+)
 from modeldeed.audit.found import Audit
 from modeldeed.audit.records import Cell, MarkReading
 
@@ -20,9 +28,11 @@ __all__ = [
     "costs",
     "detail",
     "examined",
+    "failures",
     "findings",
     "known_words",
     "points",
+    "remarks",
     "training",
 ]
 
@@ -97,7 +107,7 @@ def columns(audits: Audits) -> list[Column]:
     for place, (name, audit) in enumerate(audits.items()):
         for kind in audit.kinds:
             if place == 0 or examined(audit, kind):
-                heading = kind if len(audits) == 1 else f"{kind} ({name})"
+                heading = kind if len(audits) == 1 or kind == name else f"{kind} ({name})"
                 found.append(Column(name, kind, heading))
     return found
 
@@ -116,6 +126,17 @@ def known_words(audits: Audits) -> list[tuple[Word, str]]:
     """The words that stand in the table, with their meanings."""
     used = {finding.word for _, row in findings(audits) for finding in row}
     return [(word, meaning) for word, meaning in WORDS.items() if word in used]
+
+
+def remarks(audits: Audits) -> list[str]:
+    """What a reader must know about a column that somebody looked at, each once."""
+    told = (
+        mark.description.get("remark")
+        for audit in audits.values()
+        for mark in audit.plan.marks
+        if examined(audit, mark.kind)
+    )
+    return list(dict.fromkeys(remark for remark in told if remark))
 
 
 def detail(finding: Finding) -> str:
@@ -155,6 +176,24 @@ def training(steps: int, share: float | None) -> str:
     if not steps:
         return "no training"
     return f"{steps:,} steps" if share is None else f"{share:.2g}× the training"
+
+
+def failures(audit: Audit, kind: str) -> list[str]:
+    """Every attack and strength within the budget after which a mark does not verify.
+
+    Of a mark that is not in the model as it shipped, or that nobody looked for: none.
+    """
+    shipped = None if audit.shipped is None else audit.shipped.reading(kind)
+    if shipped is None or shipped.verdict != "verified":
+        return []
+    found: dict[str, list[str]] = {}
+    for cell in audit.cells:
+        reading = cell.reading(kind)
+        gone = reading is not None and reading.verdict not in ("verified", "not examined")
+        if gone and within_budget(cell):
+            doubt = ", in doubt" if reading and reading.verdict == "inconclusive" else ""
+            found.setdefault(cell.attack, []).append(f"{cell.strength}: {points(cell.loss)}{doubt}")
+    return [f"{attack} ({'; '.join(dict.fromkeys(told))})" for attack, told in found.items()]
 
 
 def costs(audit: Audit) -> list[Cost]:
@@ -198,7 +237,8 @@ def cheapest_words(audit: Audit, kind: str) -> tuple[Finding | None, str]:
     shipped = audit.shipped
     reading = None if shipped is None else shipped.reading(kind)
     if reading is None or reading.verdict == "not examined":
-        return None, "nobody looked"
+        why = "" if reading is None else reading.reason
+        return None, f"not examined: {why}" if why else "nobody looked"
     if reading.verdict != "verified":
         return None, "it is not verified in the model as it shipped"
     found = cheapest(audit, kind)
