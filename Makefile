@@ -42,7 +42,8 @@ docs: $(STAMP) ## write what is generated, and build the documentation site into
 	$(BIN)/python docs/draw_idea.py
 	$(BIN)/python docs/draw_concepts.py
 	$(BIN)/python docs/write_cli.py
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	$(BIN)/python -c 'import material, mkdocstrings' 2>/dev/null || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean: ## remove the environment and generated files
