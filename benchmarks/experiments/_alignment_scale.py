@@ -19,13 +19,11 @@ from modeldeed.attacks.invariance import permute
 from modeldeed.passport.evidence.reading import load_layers, matches_of
 from modeldeed.suspects import open_weights
 
-__all__ = ["SIZES", "THREADS", "measure_size"]
+__all__ = ["SIZES", "measure_size"]
 
 SIZES = (16, 32, 64)
 """Widths of ResNet-50; 64 is its published size."""
 
-THREADS = 2
-"""Of torch, whatever the other cells have: the target is for two cores."""
 _IMAGE = (3, 32, 32)
 
 
@@ -36,7 +34,7 @@ def measure_size(width: int) -> Values:
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_measure, width, THREADS).result()
+        return pool.submit(_measure, width, torch.get_num_threads()).result()
 
 
 def _measure(width: int, threads: int) -> Values:

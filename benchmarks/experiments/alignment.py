@@ -23,7 +23,7 @@ from benchmarks.experiments._alignment_card import (
 )
 from benchmarks.experiments._alignment_hosts import HOSTS, AlignedHost, Victim, model_folder, owned
 from benchmarks.experiments._alignment_rewrites import REWRITES, Rewrite, rewritten
-from benchmarks.experiments._alignment_scale import SIZES, THREADS, measure_size
+from benchmarks.experiments._alignment_scale import SIZES, measure_size
 from benchmarks.registry import Setting, experiment
 from benchmarks.run import Run
 from modeldeed.alignment.reading import read_aligned, twice
@@ -192,7 +192,7 @@ def _difference(model: nn.Module, suspect: nn.Module, dataset: Dataset) -> float
 
 
 def _size_cell(width: int, run: Run) -> Sized:
-    choices: Values = {"network": "resnet50", "width": width, "threads": THREADS}
+    choices: Values = {"network": "resnet50", "width": width, "threads": torch.get_num_threads()}
     run.configuration[f"{SCALE}-{width}"] = choices
     return Sized.model_validate(run.cell(f"{SCALE}-{width}", choices, partial(measure_size, width)))
 

@@ -70,6 +70,7 @@ CHANGED: dict[str, Rewrite] = {
 }
 
 
+@pytest.mark.slow
 def test_the_hosts_learned_something_and_carry_every_bit() -> None:
     for kind, chance in (("llama", 4.8), ("vit", 2.3)):
         one = claim(kind)
@@ -79,6 +80,7 @@ def test_the_hosts_learned_something_and_carry_every_bit() -> None:
         assert one.matches(one.model) == one.bits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*PURE, *CHANGED])
 def test_bits_of_a_turned_llama_come_back(name: str) -> None:
     one = claim("llama")
@@ -92,6 +94,7 @@ def test_bits_of_a_turned_llama_come_back(name: str) -> None:
 
 # The first layer of a ViT holds bits in rows of sixteen numbers. To mark them moves the stream, and
 # part of that looks like a rotation away from the exhibit: some of them stay unread.
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*PURE, *CHANGED])
 def test_most_bits_of_a_turned_vit_come_back(name: str) -> None:
     one = claim("vit")
@@ -104,6 +107,7 @@ def test_most_bits_of_a_turned_vit_come_back(name: str) -> None:
     assert found >= (1 if name in ("signed permutation", "heads") else least) * one.bits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["llama", "vit"])
 def test_without_an_exhibit_what_was_turned_stays_turned(kind: str) -> None:
     one = claim(kind)
@@ -115,6 +119,7 @@ def test_without_an_exhibit_what_was_turned_stays_turned(kind: str) -> None:
     assert all(torch.equal(before[n], t) for n, t in one.unmarked.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["llama", "vit"])
 def test_other_models_read_like_coins_whatever_the_key(kind: str) -> None:
     """What cannot be aligned is a mismatch, so the counts are binomial or fewer."""
@@ -129,6 +134,7 @@ def test_other_models_read_like_coins_whatever_the_key(kind: str) -> None:
     assert log_binomial_tail(matches, bits) > -8
 
 
+@pytest.mark.slow
 def test_modules_of_other_names_are_found() -> None:
     class Renamed(nn.Module):
         def __init__(self, model: nn.Module) -> None:
