@@ -70,6 +70,8 @@ class AlignedEvidence(_Result):
         reading: the versioned rule by which a bit is read.
         bits: n, all bits of the claim.
         matches: how many read as claimed.
+        exhibit_matches: bits that the anchor's exhibit reads, aligned likewise; None where this was
+            not looked at, as where the reading does not verify.
         unmatched: bits of rows that do not stand where the anchor has them; each counts as a
             mismatch. None where no exhibit was shown.
         order: what the order check found; None likewise.
@@ -95,6 +97,7 @@ class AlignedEvidence(_Result):
     reading: str
     bits: _Count
     matches: _Count
+    exhibit_matches: _Count | None = None
     unmatched: _Count | None
     order: str | None
     log10_p: float

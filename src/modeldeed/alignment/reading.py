@@ -11,6 +11,12 @@ so all N + 1 counts are exchangeable, whatever the alignment did. That the align
 nothing towards the claim is not what they test; independent models aligned to the reference do
 (null models of a dispute, the experiment ``alignment-null``). To align anew for every wrong key
 would compare other weights with each other, and cost as many alignments.
+
+The suspect's bits must be in the suspect, not in the coordinates that it was put into. A reference
+whose basis was chosen so that somebody else's weights read right in it lends that reading to every
+copy of them. The anchor's exhibit is such a copy that is older than the bits: wherever an aligned
+reading would verify, it is read in the same way, and if it carries the bits as well, the reference
+is a forgery.
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -29,7 +35,7 @@ from modeldeed.alignment.order import OrderCheck
 from modeldeed.alignment.probed import Probed
 from modeldeed.alignment.probes import probe_seed
 from modeldeed.digests import sha256
-from modeldeed.errors import SuspectError
+from modeldeed.errors import EvidenceError, SuspectError
 from modeldeed.passport.claim import PassportClaim
 from modeldeed.passport.evidence.coloured import seen_weights
 from modeldeed.passport.evidence.message import codewords_of
@@ -42,13 +48,15 @@ from modeldeed.passport.evidence.reading import (
     read_signature,
 )
 from modeldeed.results import SignatureEvidence, Verdict
-from modeldeed.statistics import LN10, Budget, log_binomial_tail, required_matches
+from modeldeed.statistics import LN2, LN10, Budget, log_binomial_tail, required_matches
 from modeldeed.suspects import open_weights
 from modeldeed.suspects.restored import restore
 
 __all__ = ["DECOYS", "judge_aligned", "read_aligned", "repriced", "twice"]
 
 DECOYS = 999
+_OLDER_LOG2 = -20.0
+"""log2 of how improbable an exhibit's matches may be: a millionth of honest references is lost."""
 
 
 def twice(budget: Budget) -> Budget:
@@ -77,6 +85,7 @@ def read_aligned(
     base: bytes,
     suspect_digest: bytes,
     order: OrderCheck | None,
+    exhibit: nn.Module | None = None,
     note: str | None = None,
     decoys: int = DECOYS,
 ) -> AlignedEvidence:
@@ -91,40 +100,37 @@ def read_aligned(
         suspect_digest: 32 bytes.
         order: of the reference's channels, valid; rows that it did not match are mismatches.
             None where no exhibit was shown.
+        exhibit: the model that the anchor commits to, its weights in it; rotations are looked for
+            in its basis. None looks for none.
         note: why the reading is no evidence; None where it is.
         decoys: wrong keys.
 
     Raises:
-        EvidenceError: the key cannot open the claim.
+        EvidenceError: the key cannot open the claim; or the exhibit, which is older than the bits,
+            carries them in the reference's coordinates.
         SuspectError: the anchor says nothing of the host's inputs, or a model cannot be run on
             the probes.
     """
-    anchor, key = claim.manifest.anchor, claim.model_key()
-    if anchor.probes is None:
-        raise SuspectError("the claim's anchor says nothing of inputs, so nothing can be probed")
-    seed, rows = probe_seed(base, suspect_digest), anchor.passport_rule.rows
-    aligned = align(
-        _computable(suspect) if isinstance(suspect, nn.Module) else suspect,
-        _computable(reference),
-        anchor.targets,
-        seed=seed,
-        like=anchor.probes,
-        key=key,
-        rows=rows,
-        factors=claim.factors,
-    )
-    weights = restore(open_weights(aligned.weights), anchor.targets)
-    layers = _held_to(order, load_layers(*seen_weights(weights, anchor.targets, claim.factors)))
-    codewords = codewords_of(key, anchor.targets, claim.manifest.message)
-    read = read_signature(layers, key, budget, rows=rows, codewords=codewords)
+    seed = probe_seed(base, suspect_digest)
+    basis = None if exhibit is None else _computable(exhibit)
+    reader = _Reader(claim, _computable(reference), seed, order, basis)
+    if isinstance(suspect, nn.Module):
+        suspect = _computable(suspect)
+    aligned, layers, read = reader.read(suspect, budget)
+    older = None
+    if basis is not None and order is not None and budget.accepts(read.log2_p * LN2):
+        older = reader.read(basis, budget)[2]
+        _require_unmarked(older)
     start = time.perf_counter()
+    rows = claim.manifest.anchor.passport_rule.rows
     compared = _decoys(layers, read.matches, seed, decoys, rows)
     return AlignedEvidence(
         counts=note is None,
         note=note,
-        reading=anchor.passport_rule.reading_name,
+        reading=claim.manifest.anchor.passport_rule.reading_name,
         bits=read.bits,
         matches=read.matches,
+        exhibit_matches=None if older is None else older.matches,
         unmatched=None if order is None else order.bits - order.matched,
         order=None if order is None else order.reason,
         log10_p=read.log10_p,
@@ -139,6 +145,64 @@ def read_aligned(
         probe_seconds=aligned.probe_seconds,
         match_seconds=aligned.match_seconds,
         decoy_seconds=time.perf_counter() - start,
+    )
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads a claim's bits in what is put into one reference's coordinates.
+
+    Attributes:
+        claim: whose bits.
+        reference: that can be run.
+        seed: of the probes.
+        order: rows that count.
+        exhibit: whose basis rotations are undone in.
+    """
+
+    claim: PassportClaim
+    reference: nn.Module
+    seed: bytes
+    order: OrderCheck | None
+    exhibit: nn.Module | None
+
+    def read(
+        self, model: nn.Module | Probed, budget: Budget
+    ) -> tuple[Aligned, list[BoundLayer], SignatureEvidence]:
+        """The alignment, the layers that it made, and their bits."""
+        claim, anchor, key = self.claim, self.claim.manifest.anchor, self.claim.model_key()
+        if anchor.probes is None:
+            raise SuspectError(
+                "the claim's anchor says nothing of inputs, so nothing can be probed"
+            )
+        aligned = align(
+            model,
+            self.reference,
+            anchor.targets,
+            seed=self.seed,
+            like=anchor.probes,
+            key=key,
+            rows=anchor.passport_rule.rows,
+            factors=claim.factors,
+            exhibit=self.exhibit,
+        )
+        weights = restore(open_weights(aligned.weights), anchor.targets)
+        seen = load_layers(*seen_weights(weights, anchor.targets, claim.factors))
+        layers = _held_to(self.order, seen)
+        codewords = codewords_of(key, anchor.targets, claim.manifest.message)
+        rows = anchor.passport_rule.rows
+        return aligned, layers, read_signature(layers, key, budget, rows=rows, codewords=codewords)
+
+
+def _require_unmarked(exhibit: SignatureEvidence) -> None:
+    """Refuse a reference in whose coordinates the anchor's own exhibit carries the bits."""
+    if exhibit.log2_p > _OLDER_LOG2:
+        return
+    raise EvidenceError(
+        f"the anchor's exhibit, which is older than the bits, reads {exhibit.matches} of "
+        f"{exhibit.bits} of them when it is aligned to the registered reference: they are in the "
+        "reference's coordinates and not in its weights, so any copy of the exhibit would carry "
+        "them"
     )
 
 

@@ -21,7 +21,7 @@ from modeldeed.alignment.order import OrderCheck
 from modeldeed.anchoring.standing import Standing
 from modeldeed.audit.records import MarkReading
 from modeldeed.errors import SuspectError
-from modeldeed.passport.aligned_examination import AlignedCheck
+from modeldeed.passport.aligned_examination import AlignedCheck, loaded
 from modeldeed.passport.claim import PassportClaim
 from modeldeed.passport.evidence.reading import MIN_BITS
 from modeldeed.passport.examination import examine_weights
@@ -49,12 +49,14 @@ class Lineage:
     Attributes:
         base: digest of the deed, hexadecimal; of the anchor where there is no deed.
         order: of the shipped model's channels; None where it could not be checked.
+        exhibit: the model before marking; None likewise.
         missing: why no aligned reading is made; None where it is.
         remark: what is assumed; None where nothing is.
     """
 
     base: str
     order: OrderCheck | None
+    exhibit: nn.Module | None = None
     missing: str | None = None
     remark: str | None = None
 
@@ -94,10 +96,12 @@ def lineage_of(
     base, remark = deed or anchor.digest, None if dated else _AS_THOUGH
     if unmarked is None or anchor.probes is None:
         why = _NO_EXHIBIT if unmarked is None else _NO_PROBES
-        return Lineage(base, None, why)
+        return Lineage(base, None, missing=why)
     exhibit = open_weights(unmarked)
     order = check_order(anchor, claim.model_key(), exhibit, open_weights(shipped), claim.factors)
-    return Lineage(base, order, None, remark) if order.valid else Lineage(base, order, order.reason)
+    if not order.valid:
+        return Lineage(base, order, missing=order.reason)
+    return Lineage(base, order, loaded(exhibit, [shipped]), remark=remark)
 
 
 def read_aligned(
@@ -129,7 +133,7 @@ def read_aligned(
     if direct.verdict == "verified" or too_few or not claim.owns:
         return direct.model_copy(update={"kind": ALIGNED, "wrong_keys": ()})
     # No wrong keys: they rank a claim in a dispute, and the exact p-value is what is compared here.
-    check = AlignedCheck(lineage.base, suspect, reference, lineage.order, decoys=0)
+    check = AlignedCheck(lineage.base, suspect, reference, lineage.order, lineage.exhibit, decoys=0)
     try:
         report = examine_weights(suspect, claim, standing, aligned=check)
     except SuspectError as error:

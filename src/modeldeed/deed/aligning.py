@@ -67,9 +67,21 @@ class Alignable:
         """
         if isinstance(self.reference, nn.Module) or self.reference is None:
             return self.reference
+        return loaded(open_weights(self.reference), self._architectures(suspect))
+
+    def exhibit(self, suspect: Any) -> nn.Module | None:
+        """The anchor's exhibit as a module, of the reference's architecture; None likewise.
+
+        Raises:
+            SuspectError: it cannot be read.
+        """
+        if isinstance(self.unmarked, nn.Module) or self.unmarked is None:
+            return self.unmarked
+        return loaded(open_weights(self.unmarked), self._architectures(suspect))
+
+    def _architectures(self, suspect: Any) -> list[nn.Module]:
         given = [self.reference_model] if self.reference_model else [self.model, suspect]
-        models = [model for model in given if isinstance(model, nn.Module)]
-        return loaded(open_weights(self.reference), models)
+        return [model for model in (*given, self.reference) if isinstance(model, nn.Module)]
 
 
 def checked_order(claim: PassportClaim, reference: Any, alignable: Alignable) -> OrderCheck | None:
@@ -117,8 +129,14 @@ def aligned_check(
     elif alignable.reference is None:
         missing = "the deed's own model was not given"
     if missing is not None:
-        return AlignedCheck(deed, None, None, None, missing)
-    return AlignedCheck(deed, alignable.suspect(suspect), alignable.registered(suspect), order)
+        return AlignedCheck(deed, None, None, missing=missing)
+    return AlignedCheck(
+        deed,
+        alignable.suspect(suspect),
+        alignable.registered(suspect),
+        order,
+        alignable.exhibit(suspect),
+    )
 
 
 def own_check(suspect: Any, alignable: Alignable, claim: PassportClaim) -> AlignedCheck:
@@ -137,6 +155,7 @@ def own_check(suspect: Any, alignable: Alignable, claim: PassportClaim) -> Align
         alignable.suspect(suspect),
         alignable.registered(suspect),
         order,
+        alignable.exhibit(suspect),
         note=NO_DEED,
     )
 

@@ -56,6 +56,8 @@ class AlignedCheck:
         suspect: with its weights in it, or an ONNX file; None where there is no model code for it.
         reference: the registered model; None likewise.
         order: of the reference's channels, checked and valid; None where no exhibit was shown.
+        exhibit: the model that the anchor commits to; None where it is not shown or nothing runs
+            it.
         missing: why it cannot count, so that it is not made; None where it can.
         note: why it is no evidence though it is made; None where it is.
         decoys: wrong keys that it is compared with.
@@ -65,6 +67,7 @@ class AlignedCheck:
     suspect: nn.Module | Probed | None
     reference: nn.Module | None
     order: OrderCheck | None = None
+    exhibit: nn.Module | None = None
     missing: str | None = None
     note: str | None = None
     decoys: int = DECOYS
@@ -78,6 +81,7 @@ class AlignedCheck:
             digest: of the suspect, hexadecimal.
 
         Raises:
+            EvidenceError: as of `modeldeed.alignment.reading.read_aligned`.
             NeededError: it cannot be made.
         """
         if self.missing is not None:
@@ -98,6 +102,7 @@ class AlignedCheck:
                 base=bytes.fromhex(self.base),
                 suspect_digest=bytes.fromhex(digest),
                 order=self.order,
+                exhibit=self.exhibit,
                 note=self.note,
                 decoys=self.decoys,
             )

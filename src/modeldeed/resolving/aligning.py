@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from modeldeed.aligned_evidence import AlignedEvidence
 from modeldeed.alignment.reading import DECOYS, judge_aligned, twice
+from modeldeed.errors import EvidenceError
 from modeldeed.passport.aligned_examination import AlignedCheck, NeededError
 from modeldeed.passport.claim import PassportClaim
 from modeldeed.passport.evidence.reading import MIN_BITS
@@ -33,11 +34,13 @@ class Lineage:
         examined: the verdict of the aligned reading; None where none was made.
         evidence: behind it.
         missing: why one is needed and could not be made; None otherwise.
+        forged: why the reference is no evidence, which only an aligned reading shows; else None.
     """
 
     examined: Examined | None = None
     evidence: AlignedEvidence | None = None
     missing: str | None = None
+    forged: str | None = None
 
 
 def second_reading(
@@ -68,6 +71,9 @@ def second_reading(
         log.unavailable(11, str(error), claim.name)
         missing = f"an aligned reading is needed and could not be made: {error}"
         return Lineage(missing=missing)
+    except EvidenceError as error:
+        log.failed(11, str(error), claim.name)
+        return Lineage(forged=str(error))
     verdict, reason = judge_aligned(evidence, twice(mark.budget))
     decoys = evidence.decoys
     log.done(
@@ -132,5 +138,6 @@ def _aligned(
         which = "the suspect" if suspect is None else "the reference"
         raise NeededError(f"no model code that fits {which} was given (--model)")
     decoys = DECOYS if note is None else 0
-    check = AlignedCheck(claim.digest, suspect, reference, order, note=note, decoys=decoys)
+    shown = None if claim.exhibit is None else claim.exhibit.runnable
+    check = AlignedCheck(claim.digest, suspect, reference, order, shown, note=note, decoys=decoys)
     return check.read(passport, mark.budget, model.digest)

@@ -25,7 +25,7 @@ from modeldeed.resolving.results import MarkReading, MatrixCell
 from modeldeed.resolving.step_log import StepLog
 from modeldeed.resolving.taken_claim import TakenClaim
 from modeldeed.resolving.verdicts import Carrier, ClaimFindings, Examined
-from modeldeed.resolving.words import Order, Presence, Standing
+from modeldeed.resolving.words import Order, Presence, Standing, Void
 from modeldeed.results import Verdict
 from modeldeed.suspects.restored import restore
 from modeldeed.timestamping import Dating, order
@@ -90,6 +90,9 @@ class Examiner:
             Examined(r.level, r.verdict, r.reason) for r in readings if r.verdict is not None
         )
         lineage = second_reading(claim, readings, standing, self._suspect, self._log)
+        if lineage.forged is not None:
+            claim.invalid = (Void.FORGED, lineage.forged)
+            return ExaminedClaim(claim, ClaimFindings(invalid=claim.invalid))
         if lineage.examined is not None:
             examined += (lineage.examined,)
             read = [both_paid(mark) for mark in read]

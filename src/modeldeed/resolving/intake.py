@@ -172,6 +172,7 @@ class Intake:
             self._log.skipped(6, note, claim.name)
             return
         reference = claim.reference.weights
+        claim.exhibit = Examinee(claim.name, "exhibit", exhibit, self._judge.models)
         for passport in passports:
             assert reference is not None  # a file of weights
             checked = _try(

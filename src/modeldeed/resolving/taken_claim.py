@@ -28,6 +28,7 @@ class TakenClaim:
         dating: the deed's effective interval.
         marks: those that the opening shows.
         reference: the registered model.
+        exhibit: the model that its anchors commit to; None where it is not shown.
         order: what the order check found; None where none was made.
         orders: the same in full, by the digest of the passport's anchor.
         own: the reading of its own reference.
@@ -43,6 +44,7 @@ class TakenClaim:
     dating: Dating = field(default_factory=Dating)
     marks: tuple[JudgedMark, ...] = ()
     reference: Examinee | None = None
+    exhibit: Examinee | None = None
     order: str | None = None
     orders: dict[str, OrderCheck] = field(default_factory=dict)
     own: MatrixCell | None = None
