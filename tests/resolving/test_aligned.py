@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import nn
 
 from modeldeed import Owner, Report, verify
-from modeldeed.alignment import probe_seed
+from modeldeed.aligned_evidence import AlignedEvidence
+from modeldeed.alignment import check_order, probe_seed
+from modeldeed.alignment.reading import read_aligned, twice
 from modeldeed.attacks.invariance import (
     add_dummy_neurons,
     flip_signs,
@@ -24,13 +27,15 @@ from modeldeed.attacks.invariance import (
 )
 from modeldeed.cli import main
 from modeldeed.errors import EvidenceError, OptionError
+from modeldeed.passport.claim import PassportClaim
 from modeldeed.passport.evidence.manifest import Manifest
 from modeldeed.passport.evidence.signature import layer_secrets
 from modeldeed.resolving import Exhibit, resolve, suspect_digest
 from modeldeed.resolving.results import StepStatus
 from modeldeed.resolving.words import Presence, Standing, Void
 from modeldeed.results import Verdict
-from modeldeed.statistics import log_binomial_tail
+from modeldeed.statistics import Budget, log_binomial_tail
+from modeldeed.suspects import open_weights
 from tests.resolving.conftest import World
 from tests.resolving.world import (
     NONCE,
@@ -335,3 +340,37 @@ def test_an_earlier_carrier_that_was_permuted_ends_a_claim(world: World, tmp_pat
     base = Exhibit(tmp_path / "base.safetensors", days(-30), name="base")
     kept = resolve([claim], suspect, nonce=NONCE, trust=world.trust, model=host(0), exhibits=[base])
     assert kept.outcome is Verdict.VERIFIED
+
+
+def test_an_exhibit_that_carries_the_bits_as_well_voids_the_reference(
+    world: World, tmp_path: Path
+) -> None:
+    """The second guard, behind the order of channels, which is taken to have been deceived."""
+    made, original = forged(world, tmp_path), model_of(world.acme.state)
+    claim = PassportClaim.of(made.manifest, owner(9))
+    shown = check_order(
+        made.manifest.anchor, claim.model_key(), open_weights(world.acme.state),
+        open_weights(made.state),
+    )  # fmt: skip
+    layers = tuple(
+        layer.model_copy(update={"matched": layer.bits, "unmatched": ()}) for layer in shown.layers
+    )
+    pretended = shown.model_copy(update={"matched": shown.bits, "layers": layers})
+    given: dict[str, Any] = {"base": bytes(32), "suspect_digest": bytes(32), "order": pretended}
+
+    def read(**more: Any) -> AlignedEvidence:
+        registered = model_of(made.state)
+        return read_aligned(original, registered, claim, twice(Budget()), **given, **more)
+
+    assert read().matches >= 185, "without the exhibit any copy of it carries the bits"
+    with pytest.raises(EvidenceError, match="older than the bits"):
+        read(exhibit=model_of(made.unmarked))
+
+
+def test_an_honest_exhibit_reads_like_a_coin(world: World, tmp_path: Path) -> None:
+    acme = world.acme
+    suspect = permute(model_of(acme.state), X, generator=drawn()).eval()
+    found = verified(acme, suspect, world, tmp_path).aligned
+    assert found is not None
+    assert found.exhibit_matches is not None
+    assert log_binomial_tail(found.exhibit_matches, found.bits) > math.log(1e-3)
