@@ -155,6 +155,7 @@ class Victim:
 
     Attributes:
         model: marked, in evaluation mode, not to be changed.
+        unmarked: the same before it was marked: the exhibit.
         claim: its owner's.
         order: of its channels, against the network before it was marked.
         plain_accuracy: of that network.
@@ -162,6 +163,7 @@ class Victim:
     """
 
     model: nn.Module
+    unmarked: nn.Module
     claim: PassportClaim
     order: OrderCheck
     plain_accuracy: float
@@ -216,7 +218,7 @@ def owned(run: Run, host: AlignedHost, dataset: Dataset, seed: int, folder: Path
     marked = folder / "marked.safetensors"
     model = trained(run, host, dataset, seed, folder / "plain.safetensors")
     owner = owner_for(seed)
-    before = copy.deepcopy(model.state_dict())
+    unmarked = copy.deepcopy(model)
     plain_accuracy = accuracy(model, dataset.x_test, dataset.y_test)
     passport = Passport.issue(model, owner, example=dataset.x_train[:4], classes=dataset.classes)
     if marked.exists():
@@ -229,8 +231,9 @@ def owned(run: Run, host: AlignedHost, dataset: Dataset, seed: int, folder: Path
     state = model.eval().state_dict()
     return Victim(
         model=model,
+        unmarked=unmarked,
         claim=PassportClaim.of(passport, owner),
-        order=check_order(anchor, key, open_weights(before), open_weights(state)),
+        order=check_order(anchor, key, open_weights(unmarked), open_weights(state)),
         plain_accuracy=plain_accuracy,
         accuracy=accuracy(model, dataset.x_test, dataset.y_test),
     )

@@ -77,9 +77,10 @@ class KeyCell(Record):
 
 @dataclass(frozen=True)
 class _Reference:
-    """A marked network, its claim and the order of its channels."""
+    """A marked network, the same before it was marked, its claim and the order of its channels."""
 
     model: nn.Module
+    exhibit: nn.Module
     claim: PassportClaim
     order: OrderCheck
 
@@ -140,12 +141,11 @@ def _marked(
     host: Host, dataset: Dataset, base: nn.Module, owner: Owner, steps: int, seed: int
 ) -> _Reference:
     model = copy.deepcopy(base)
-    before = copy.deepcopy(model.state_dict())
     passport = Passport.issue(model, owner, example=dataset.x_train[:4])
     passport.embed(Batches(host, dataset, torch.Generator().manual_seed(seed)), steps=steps)
     anchor, key = passport.manifest.anchor, passport.manifest.model_key(owner)
-    order = check_order(anchor, key, open_weights(before), open_weights(model.eval().state_dict()))
-    return _Reference(model, PassportClaim.of(passport, owner), order)
+    order = check_order(anchor, key, open_weights(base), open_weights(model.eval().state_dict()))
+    return _Reference(model, base, PassportClaim.of(passport, owner), order)
 
 
 def _pair(reference: _Reference, suspect: nn.Module, removed: bytes) -> Pair:
@@ -158,6 +158,7 @@ def _pair(reference: _Reference, suspect: nn.Module, removed: bytes) -> Pair:
         seed=probe_seed(_BASE, tensor_root(suspect.state_dict())),
         like=_probes(reference),
         key=removed,
+        exhibit=reference.exhibit,
     )
     margins = _margins(reference, aligned)
     seconds = time.perf_counter() - start
@@ -204,6 +205,7 @@ def _require_agreement(reference: _Reference, suspect: nn.Module, pair: Pair) ->
         base=_BASE,
         suspect_digest=tensor_root(suspect.state_dict()),
         order=reference.order,
+        exhibit=reference.exhibit,
         decoys=0,
     )
     matches = int(decoded(pair.matched, found.bits).sum())

@@ -132,6 +132,7 @@ def _measure(scene: _Scene, rewrite: Rewrite) -> Values:
         base=hashlib.sha256(host.name.encode()).digest(),  # in the place of a deed's digest
         suspect_digest=tensor_root(suspect.state_dict()),
         order=victim.order,
+        exhibit=victim.unmarked,
         decoys=0,
     )
     by_weight = {layer.weight: layer for layer in aligned.layers}.values()
