@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from modeldeed import Owner, Passport
-from modeldeed.alignment import Aligned, align
+from modeldeed.alignment import Aligned, align, pairing
 from modeldeed.attacks.invariance import (
     add_dummy_neurons,
     flip_signs,
@@ -172,3 +172,26 @@ def test_the_same_seed_aligns_alike(claim: Claim) -> None:
     again = claim.aligned(suspect).weights
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+class Renamed(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.somebody_elses = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.somebody_elses(x)
+        return out
+
+
+def test_what_was_only_renamed_is_found_without_a_search(
+    claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspect = Renamed(permute(claim.model, inputs(2), generator=drawn())).eval()
+    searched = claim.matches(suspect)
+
+    def fail(*_arguments: object) -> None:
+        raise AssertionError("every layer stands in its place")
+
+    monkeypatch.setattr(pairing, "_searched", fail)
+    assert claim.matches(suspect) == searched == claim.bits

@@ -170,8 +170,9 @@ def align(
     stored = dict(reference.named_parameters(remove_duplicate=False))
     bound = _bound_weights(stored, targets, key, rows, factors)
     cleaned = {name: each.cleaned for name, each in bound.items()}
-    wanted = [o for o in record(reference, probes, cleaned) if o.name in bound]
-    had = probed(suspect, probes)
+    done = record(reference, probes, cleaned)
+    places = [place for place, operation in enumerate(done) if operation.name in bound]
+    wanted, had = [done[place] for place in places], probed(suspect, probes)
     ran = time.perf_counter()
 
     def fit(number: int, other: Operation | None) -> Fit:
@@ -181,7 +182,7 @@ def align(
     # What the reference never ran, or ran as no product, stays zero.
     weights = {target.weight: torch.zeros(target.shape) for target in targets}
     layers = {t.weight: AlignedLayer(t.weight, "", t.channels, 0, 0.0) for t in targets}
-    found = fitted(wanted, had, fit)
+    found = fitted(wanted, had, fit, places if len(had) == len(done) else ())
     if exhibit is not None:
         turner = Turner(exhibit, suspect, stored, targets, seed, like)
         found = _turned_back(wanted, found, turner, had, bound)

@@ -26,16 +26,22 @@ is made of it."""
 
 
 def fitted(
-    reference: Sequence[Operation], suspect: Sequence[Operation], fit: Fit[Made]
+    reference: Sequence[Operation],
+    suspect: Sequence[Operation],
+    fit: Fit[Made],
+    places: Sequence[int] = (),
 ) -> list[Made]:
     """Find each operation's counterpart, and what is made of it.
 
-    An operation of the same name counts if it fits. The others are matched in the order in which
-    they run, so that the sum of what fits is largest; operations of the suspect may be left over.
+    An operation of the same name counts if it fits, or else of the same place. The others are
+    matched in the order in which they run, so that the sum of what fits is largest; operations of
+    the suspect may be left over.
 
     Args:
         reference: those that are looked for, in order.
         suspect: all that the suspect has, in order.
+        places: of those that are looked for among all operations of the reference, where the
+            suspect has as many; what was renamed alone stands there.
         fit: aligns a pair; called for those of the same name, and else for the few that a sketch
             finds most alike.
 
@@ -46,6 +52,8 @@ def fitted(
     found: dict[int, Made] = {}
     for number, operation in enumerate(reference):
         other = by_name.get(operation.name)
+        if other is None and places:
+            other = suspect[places[number]]
         if other is not None and _comparable(operation, other):
             share, made = fit(number, other)
             if share >= _ENOUGH:
