@@ -24,7 +24,7 @@ from modeldeed.data import Dataset
 from modeldeed.models import NormKind
 from modeldeed.training import Augment, Recipe
 
-__all__ = ["FULL", "QUICK", "STANDARD", "Host"]
+__all__ = ["FULL", "QUICK", "STANDARD", "Host", "full_host"]
 
 Network = Literal[
     "resnet_small", "resnet18", "alexnet", "pointnet", "row_transformer", "sound",
@@ -93,7 +93,7 @@ class Host:
         classes = dataset.num_classes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = self._network(classes, dataset.input_shape[0])
+            network = self._network(classes, dataset.input_shape[0], dataset.input_shape[-1])
         device = dataset.x_train.device
         if self.network == "pointnet" or self.norm in ("group", "instance"):
             return network.to(device)
@@ -101,7 +101,7 @@ class Host:
         # and instance norm are so much slower (on a CPU five times) that the sum is lost.
         return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def _network(self, classes: int, channels: int) -> nn.Module:
+    def _network(self, classes: int, channels: int, size: int) -> nn.Module:
         if self.network == "pointnet":
             return models.pointnet(classes, self.norm)
         if self.network == "alexnet":
@@ -111,7 +111,7 @@ class Host:
         if self.network == "sound":
             return SoundNetwork(classes, self.norm)
         if self.network in ("convnext", "vit", "llama", "small_cnn"):
-            return small_network(self.network, classes, channels)
+            return small_network(self.network, classes, channels, size)
         small = self.network == "resnet_small"
         make: Callable[..., nn.Module] = models.resnet_small if small else models.resnet18
         width = {} if self.width is None else {"width": self.width}
@@ -227,3 +227,12 @@ FULL = (
         recipe=replace(_POINTNET, epochs=200, batch_size=16, bfloat16=True),
     ),
 )
+
+
+def full_host(network: Network) -> Host:
+    """The host of `FULL` with a network, batch norms, and CIFAR-10 or point clouds.
+
+    Args:
+        network: ``resnet18``, ``alexnet`` or ``pointnet``.
+    """
+    return next(host for host in FULL if host.network == network)

@@ -1,6 +1,7 @@
 """Tiny networks of other families: a plain CNN; ConvNeXt, ViT and Llama as transformers has them.
 
-Their sizes are such that one core trains them on 8×8 images within a minute.
+Their sizes are such that one core trains them on 8×8 images within a minute; only the ViT has a
+form for larger ones.
 """
 
 from __future__ import annotations
@@ -75,26 +76,30 @@ class PatchTokens(nn.Module):
 
 
 def small_network(
-    name: Literal["convnext", "vit", "llama", "small_cnn"], classes: int, channels: int
+    name: Literal["convnext", "vit", "llama", "small_cnn"],
+    classes: int,
+    channels: int,
+    size: int = 8,
 ) -> nn.Module:
-    """An untrained network for 8×8 images, initialized from torch's global generator.
+    """An untrained network for small images, initialized from torch's global generator.
 
     Args:
         name: its family.
         classes: K.
         channels: of the images.
+        size: their height and width.
 
     Raises:
         MissingExtraError: it is a model of transformers, which is not installed.
 
     Shape:
-        Input ``(N, channels, 8, 8)``, output ``(N, K)``.
+        Input ``(N, channels, size, size)``, output ``(N, K)``.
     """
     if name == "small_cnn":
         return _small_cnn(classes, channels)
     if name == "convnext":
         return _convnext(classes, channels)
-    return _vit(classes, channels) if name == "vit" else _llama(classes)
+    return _vit(classes, channels, size) if name == "vit" else _llama(classes)
 
 
 def _small_cnn(classes: int, channels: int) -> nn.Sequential:
@@ -117,12 +122,12 @@ def _convnext(classes: int, channels: int) -> Logits:
     return Logits(hf.ConvNextForImageClassification(config))
 
 
-def _vit(classes: int, channels: int) -> Logits:
-    """ViT with three layers, 64 channels and 2×2 patches."""
+def _vit(classes: int, channels: int, size: int) -> Logits:
+    """ViT with three layers and 64 channels; patches are 2×2, of larger images 4×4."""
     hf = _transformers()
     config = hf.ViTConfig(
-        **_BODY, num_channels=channels, image_size=8, patch_size=2, num_labels=classes,
-        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        **_BODY, num_channels=channels, image_size=size, patch_size=2 if size <= 8 else 4,
+        num_labels=classes, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
     )  # fmt: skip
     return Logits(hf.ViTForImageClassification(config))
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from benchmarks import environment
 from benchmarks.experiments.retrofit import Batches
 from benchmarks.hosts import QUICK as CARD_HOSTS
-from benchmarks.hosts import STANDARD, Host
+from benchmarks.hosts import STANDARD, Host, full_host
 from benchmarks.pairs import owner_for
 from benchmarks.run import Run
 from modeldeed import Passport
@@ -92,8 +92,8 @@ class AlignedHost(Host):
         return replace(dataset, x_train=change(dataset.x_train), x_test=change(dataset.x_test),
                        mean=mean)  # fmt: skip
 
-    def _network(self, classes: int, channels: int) -> nn.Module:
-        network: Any = super()._network(classes, channels)
+    def _network(self, classes: int, channels: int, size: int) -> nn.Module:
+        network: Any = super()._network(classes, channels, size)
         if self.network == "alexnet" and self.form == "doubled":
             # For 16×16 images: a fourth of the positions that it has on 32×32.
             network.classifier = nn.Linear(256 * 2 * 2, classes)
@@ -145,6 +145,12 @@ HOSTS: dict[str, tuple[AlignedHost, ...]] = {
         _from(CARD_HOSTS[1], replace(CARD_HOSTS[1].recipe, epochs=20), steps=75),
         _from(_ALEXNET, replace(_ALEXNET.recipe, epochs=15), steps=50),
         _from(_POINTNET, replace(_POINTNET.recipe, epochs=10), steps=150),
+    ),
+    # A twentieth of their own steps, as in `retrofit`.
+    "full": (
+        _from(full_host("resnet18"), full_host("resnet18").recipe, steps=7_800),
+        _from(full_host("alexnet"), full_host("alexnet").recipe, steps=7_800),
+        _from(full_host("pointnet"), full_host("pointnet").recipe, steps=2_000),
     ),
 }  # fmt: skip
 

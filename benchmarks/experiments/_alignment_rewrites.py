@@ -143,7 +143,6 @@ def rewritten(
         model = _changing(name, recipe).apply(model, data, generator)
     for name, fields in rewrite.steps:
         try:
-            _require_known(name, model)
             made = _step(name, fields).apply(model, data, generator)
             _require_running(name, made, data)
         except OptionError:
@@ -165,14 +164,6 @@ def _step(name: str, fields: Mapping[str, Any]) -> Attack:
     if name == PermuteStages.name:
         return PermuteStages()
     return attacks.find(name)(**fields)
-
-
-def _require_known(name: str, model: nn.Module) -> None:
-    """torch-pruning never comes back from a model whose heads share keys."""
-    if name == "prune-channels" and any(
-        type(module).__name__ == "LlamaAttention" for module in model.modules()
-    ):
-        raise OptionError("torch-pruning does not cut channels of heads that share keys")
 
 
 def _require_running(name: str, model: nn.Module, data: AttackData) -> None:

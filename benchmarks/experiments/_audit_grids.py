@@ -89,6 +89,13 @@ _TRAINED_OURS: _Named = {
 _BESIDE: _Named = {name: _UNTRAINED[name] for name in ("cast", "prune", "quantize", "weight-noise")}
 _TRAINED_BESIDE: _Named = {"fine-tune": _TRAINED["fine-tune"]}
 
+
+def _every(untrained: _Named, trained: _Named, *by_hand: Attack) -> tuple[Group, ...]:
+    """Three strengths of everything."""
+    first = Group("untrained", (*untrained, *by_hand), 3)
+    return (first, *(Group(name, (name,), 3) for name in trained))
+
+
 GRIDS: dict[str, Mapping[Form, tuple[Group, ...]]] = {
     "quick": {
         "ours": _QUICK,
@@ -99,6 +106,11 @@ GRIDS: dict[str, Mapping[Form, tuple[Group, ...]]] = {
         "ours": _groups(_UNTRAINED, {**_TRAINED, **_TRAINED_OURS}),
         "published": _groups(_UNTRAINED, _TRAINED),
         "plug-in": _groups(_BESIDE, _TRAINED_BESIDE, CutPlugin()),
+    },
+    "full": {
+        "ours": _every(_UNTRAINED, {**_TRAINED, **_TRAINED_OURS}),
+        "published": _every(_UNTRAINED, _TRAINED),
+        "plug-in": _every(_BESIDE, _TRAINED_BESIDE, CutPlugin()),
     },
 }
 

@@ -24,7 +24,7 @@ from benchmarks.experiments._audit_plugin import fused_with
 from benchmarks.experiments._audit_published import PublishedExaminer
 from benchmarks.experiments._canonical_inputs import form_of_data
 from benchmarks.experiments._forgery_hosts import Victim, as_published, narrow_alexnet
-from benchmarks.hosts import QUICK, STANDARD, Host
+from benchmarks.hosts import QUICK, STANDARD, Host, full_host
 from benchmarks.pairs import owner_for
 from benchmarks.run import Run
 from modeldeed import Passport, TrainingRule, TriggerOptions
@@ -84,6 +84,7 @@ HOSTS: dict[str, tuple[Host, ...]] = {
         ),
         replace(_POINTNET, points=64, recipe=replace(_POINTNET.recipe, epochs=12)),
     ),
+    "full": (full_host("resnet18"), full_host("alexnet"), full_host("pointnet")),
 }
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from pydantic import JsonValue
 
-from benchmarks.hosts import QUICK, Host
+from benchmarks.hosts import QUICK, Host, full_host
 from modeldeed.attacks import Attack, FineTune, LowVarianceResampling, Prune, Quantize
 from modeldeed.data import Dataset
 
@@ -23,8 +23,9 @@ DIGITS, NARROW_CIFAR = QUICK
 HOSTS: dict[str, Host] = {
     "quick": DIGITS,
     "standard": replace(NARROW_CIFAR, recipe=replace(NARROW_CIFAR.recipe, epochs=6)),
+    "full": full_host("resnet18"),
 }
-ENERGIES = {"quick": (0.95, 0.8, 0.7), "standard": (0.8,)}
+ENERGIES = {"quick": (0.95, 0.8, 0.7), "standard": (0.8,), "full": (0.95, 0.8, 0.7)}
 """Of iterated resampling: each costs a third more than the host's own training."""
 SHARES = tuple(tenth / 10 for tenth in range(1, 10))
 

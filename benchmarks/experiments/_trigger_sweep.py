@@ -16,7 +16,7 @@ from benchmarks.experiments._canonical_inputs import POINTS, SOUND
 from benchmarks.experiments._distortions import DISTORTIONS
 from benchmarks.experiments._sweep import Learned
 from benchmarks.experiments._trigger_pairs import Mark
-from benchmarks.hosts import QUICK, STANDARD, Host
+from benchmarks.hosts import QUICK, STANDARD, Host, full_host
 from benchmarks.speech import SPOKEN_DIGITS
 from modeldeed.attacks import Attack, AttackData, Distill, FineTune, Prune, Quantize
 from modeldeed.training import Recipe
@@ -63,6 +63,12 @@ MARKS: dict[str, tuple[Mark, ...]] = {
         Mark(host=_POINTS, training=TriggerTraining(per_batch=8, harden=0.1), seeds=1),
         Mark(host=SOUND_HOST, training=TriggerTraining(harden=0.1), seeds=1),
         Mark(host=_SHORT_ALEXNET, training=TriggerTraining(per_batch=16), seeds=1),
+    ),
+    "full": (
+        Mark(host=full_host("resnet18")),
+        Mark(host=full_host("resnet18"), training=TriggerTraining(harden=0.1)),
+        Mark(host=full_host("alexnet")),
+        Mark(host=full_host("pointnet")),
     ),
 }
 
@@ -134,7 +140,7 @@ def _distortions(host: Host) -> tuple[str, ...]:
 
 
 def _storage(setting: str) -> Iterator[Try]:
-    shares = tuple(tenth / 10 for tenth in range(1, 10)) if setting == "quick" else (0.5, 0.9)
+    shares = tuple(tenth / 10 for tenth in range(1, 10)) if setting != "standard" else (0.5, 0.9)
     yield from (Try(name=f"pruned, {share:.0%}", attack=Prune(share=share)) for share in shares)
     yield from (Try(name=f"{bits}-bit weights", attack=Quantize(bits=bits)) for bits in (8, 4))
     yield Try(name="fp16 weights", attack=Half())

@@ -24,7 +24,7 @@ from modeldeed.passport.passport import DEFAULT_HEAD
 from modeldeed.passport.private.step import Schedule
 from modeldeed.training import accuracy, train
 
-__all__ = ["GROUPS", "Variant", "ablations"]
+__all__ = ["GROUPS", "Variant", "ablations", "host_for", "measure_plain", "train_variant"]
 
 _JUDGE = Judge(images=1_000)
 
@@ -111,7 +111,7 @@ GROUPS: dict[str, tuple[Variant, ...]] = {
 )
 def ablations(run: Run) -> Mapping[str, JsonValue]:
     """Measure every variant under every seed; the plain network comes with the first."""
-    host = _host(run.setting)
+    host = host_for(run.setting)
     if not run.has_data(host.name, host.data):
         return Ablations.of([], {}).model_dump(mode="json")
     dataset = host.load(run.data_root, run.device)
@@ -121,7 +121,7 @@ def ablations(run: Run) -> Mapping[str, JsonValue]:
     cells: list[Measured] = []
     for seed in run.seeds:
         choices: Values = {"host": host.configuration(), "seed": seed}
-        kept = run.cell(f"plain-{seed}", choices, partial(_plain, host, dataset, seed))
+        kept = run.cell(f"plain-{seed}", choices, partial(measure_plain, host, dataset, seed))
         plain[seed] = float(kept["accuracy"])  # type: ignore[arg-type]
         for variant in variants:
             name = f"{variant.name}-{seed}".replace(" ", "-").replace(",", "")
@@ -132,7 +132,8 @@ def ablations(run: Run) -> Mapping[str, JsonValue]:
     return Ablations.of(cells, plain).model_dump(mode="json")
 
 
-def _host(setting: str) -> Host:
+def host_for(setting: str) -> Host:
+    """The network that is marked in every way."""
     digits, narrow = QUICK
     if setting == "quick":
         return replace(digits, recipe=replace(digits.recipe, epochs=15))
@@ -142,7 +143,12 @@ def _host(setting: str) -> Host:
     return replace(narrow, width=None, train=None, test=None, recipe=recipe)
 
 
-def _plain(host: Host, dataset: Dataset, seed: int) -> Values:
+def measure_plain(host: Host, dataset: Dataset, seed: int) -> Values:
+    """Train a host without a passport.
+
+    Returns:
+        Its ``accuracy`` on the test part.
+    """
     model = host.build(dataset, seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -158,11 +164,35 @@ def _chosen(host: nn.Module, example: torch.Tensor, layers: str) -> list[str] | 
         return None
     names = [target.norm for target in Passport.plan(host, example=example).targets]
     half = len(names) // 2
-    cuts = {"first half": names[:half], "last half": names[half:], "every fourth": names[::4]}
+    cuts = {
+        "first half": names[:half],
+        "last half": names[half:],
+        "every second": names[::2],
+        "every fourth": names[::4],
+        "every eighth": names[::8],
+    }
     return cuts[layers]
 
 
 def _marked(host: Host, dataset: Dataset, seed: int, variant: Variant) -> Values:
+    model, passport, seconds = train_variant(host, dataset, seed, variant)
+    return _examine(model, passport, dataset, seed, variant.name, seconds).model_dump(mode="json")
+
+
+def train_variant(
+    host: Host, dataset: Dataset, seed: int, variant: Variant
+) -> tuple[nn.Module, Passport, float]:
+    """Train a host with a passport.
+
+    Args:
+        host: what to train.
+        dataset: its data, from `Host.load`.
+        seed: of start, order and owner.
+        variant: the way to mark it.
+
+    Returns:
+        The network in evaluation mode, its passport, and the seconds of its training.
+    """
     model = host.build(dataset, seed)
     owner, example = owner_for(seed), dataset.x_train[:4]
     passport = Passport.issue(
@@ -180,8 +210,7 @@ def _marked(host: Host, dataset: Dataset, seed: int, variant: Variant) -> Values
         torch.manual_seed(seed)
         for epoch in train(model, dataset, recipe, passport=passport, augment=host.augmentation):
             seconds += epoch.seconds
-    model.eval()
-    return _examine(model, passport, dataset, seed, variant.name, seconds).model_dump(mode="json")
+    return model.eval(), passport, seconds
 
 
 def _examine(

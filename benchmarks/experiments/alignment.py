@@ -44,8 +44,8 @@ SCALE = "scale"
 _COMPARED = 256  # test samples whose outputs are compared
 
 
-def _setting(name: str, description: str, seeds: tuple[int, ...]) -> Setting:
-    return Setting(description, (*(host.name for host in HOSTS[name]), SCALE), seeds)
+def _setting(name: str, description: str, seeds: tuple[int, ...], *, gpu: bool = False) -> Setting:
+    return Setting(description, (*(host.name for host in HOSTS[name]), SCALE), seeds, gpu)
 
 
 @dataclass
@@ -75,6 +75,7 @@ class _Scene:
         "standard": _setting(
             "standard", "CIFAR-10 and point clouds: an hour or two on two cores", (0,)
         ),
+        "full": _setting("full", "the papers' sizes, for a GPU", (0, 1, 2), gpu=True),
     },
     table=render,
 )

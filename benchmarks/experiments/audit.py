@@ -59,6 +59,12 @@ class _Scene:
             tuple(host.name for host in HOSTS["standard"]),
             (0,),
         ),
+        "full": Setting(
+            "the papers' sizes, for a GPU",
+            tuple(host.name for host in HOSTS["full"]),
+            (0, 1, 2),
+            gpu=True,
+        ),
     },
     table=render,
 )

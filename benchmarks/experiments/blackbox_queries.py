@@ -37,6 +37,7 @@ def _hosts(setting: str) -> tuple[str, ...]:
     {
         "quick": Setting("digits: five minutes on one core", _hosts("quick"), (0, 1, 2)),
         "standard": Setting("an hour on one core", _hosts("standard"), (0, 1, 2)),
+        "full": Setting("the papers' sizes, for a GPU", _hosts("full"), (0, 1, 2), gpu=True),
     },
     table=render,
 )

@@ -45,6 +45,12 @@ _UNLEARNED = 0.95
             tuple(mark.name for mark in MARKS["standard"]),
             (0,),
         ),
+        "full": Setting(
+            "the papers' sizes, for a GPU",
+            tuple(mark.name for mark in MARKS["full"]),
+            (0, 1, 2),
+            gpu=True,
+        ),
     },
     table=render,
 )

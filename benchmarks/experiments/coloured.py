@@ -18,7 +18,7 @@ from torch import nn
 
 from benchmarks.cells import Values
 from benchmarks.experiments._coloured_card import Coloured, Left, Measured, render
-from benchmarks.hosts import QUICK, Host
+from benchmarks.hosts import QUICK, Host, full_host
 from benchmarks.pairs import owner_for
 from benchmarks.registry import Setting, experiment
 from benchmarks.run import Run
@@ -75,15 +75,18 @@ _LATE = Way(reading="coloured", late=1 / 6)
 _WAYS = {
     "quick": (Way(reading="weights"), Way(reading="coloured"), _LATE),
     "standard": (Way(reading="weights"), _LATE),
+    "full": (Way(reading="weights"), Way(reading="coloured"), _LATE),
 }
 _DIGITS, _CIFAR = QUICK
 HOSTS: dict[str, Host] = {
     "quick": _DIGITS,
     "standard": replace(_CIFAR, recipe=replace(_CIFAR.recipe, epochs=6)),
+    "full": full_host("resnet18"),
 }
 _ATTACKS = {
     "quick": Attacks(epochs=15, away_epochs=15),
     "standard": Attacks(epochs=1, away_epochs=3),
+    "full": Attacks(epochs=100, away_epochs=100),
 }
 
 
@@ -93,6 +96,9 @@ _ATTACKS = {
     {
         "quick": Setting("a quarter of an hour on two cores", (_DIGITS.name,), (0, 1, 2)),
         "standard": Setting("half an hour on two cores", (_CIFAR.name,), (0,)),
+        "full": Setting(
+            "the papers' ResNet-18, for a GPU", (HOSTS["full"].name,), (0, 1, 2), gpu=True
+        ),
     },
     table=render,
 )

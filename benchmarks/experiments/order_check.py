@@ -18,7 +18,7 @@ from benchmarks.experiments._order_check_card import Measured, Mixed, Orders, Po
 from benchmarks.experiments.retrofit import FRACTION, Batches
 from benchmarks.experiments.retrofit import QUICK as RETROFIT_QUICK
 from benchmarks.hosts import QUICK as CARD_HOSTS
-from benchmarks.hosts import Host
+from benchmarks.hosts import Host, full_host
 from benchmarks.pairs import owner_for
 from benchmarks.registry import Setting, experiment
 from benchmarks.run import Run
@@ -60,18 +60,20 @@ WAYS: dict[str, tuple[Way, ...]] = {
         RETROFIT,
     ),
     "standard": (SCRATCH, RETROFIT),
+    "full": (SCRATCH, Way(name="anchored after a tenth", late=0.1), RETROFIT),
 }
 _DIGITS, _CIFAR = CARD_HOSTS
 _ROWS = RETROFIT_QUICK[2]
 HOSTS: dict[str, tuple[Host, ...]] = {
     "quick": tuple(replace(h, recipe=replace(h.recipe, epochs=20)) for h in (_DIGITS, _ROWS)),
     "standard": (_CIFAR,),
+    "full": (full_host("resnet18"), full_host("alexnet")),
 }
 STRENGTHS = (0.0, 0.1, 0.2, 0.3, 0.5)
 
 
-def _setting(name: str, description: str, seeds: tuple[int, ...]) -> Setting:
-    return Setting(description, tuple(host.name for host in HOSTS[name]), seeds)
+def _setting(name: str, description: str, seeds: tuple[int, ...], *, gpu: bool = False) -> Setting:
+    return Setting(description, tuple(host.name for host in HOSTS[name]), seeds, gpu)
 
 
 @experiment(
@@ -80,6 +82,7 @@ def _setting(name: str, description: str, seeds: tuple[int, ...]) -> Setting:
     {
         "quick": _setting("quick", "minutes on two cores", (0, 1, 2)),
         "standard": _setting("standard", "a quarter of an hour on two cores", (0,)),
+        "full": _setting("full", "the papers' sizes, for a GPU", (0, 1, 2), gpu=True),
     },
     table=render,
 )

@@ -16,7 +16,7 @@ from benchmarks.cells import Values
 from benchmarks.experiments._retrofit_card import Measured, Retrofit, render
 from benchmarks.experiments.fidelity import Judge
 from benchmarks.hosts import QUICK as FIDELITY_QUICK
-from benchmarks.hosts import Host
+from benchmarks.hosts import Host, full_host
 from benchmarks.pairs import owner_for
 from benchmarks.registry import Setting, experiment
 from benchmarks.run import Run
@@ -43,11 +43,12 @@ QUICK = (
     ),
 )
 STANDARD = (replace(_CIFAR, recipe=replace(_CIFAR.recipe, epochs=20)),)
-HOSTS: dict[str, tuple[Host, ...]] = {"quick": QUICK, "standard": STANDARD}
+FULL = (full_host("resnet18"), full_host("alexnet"), full_host("pointnet"))
+HOSTS: dict[str, tuple[Host, ...]] = {"quick": QUICK, "standard": STANDARD, "full": FULL}
 
 
-def _setting(name: str, description: str, seeds: tuple[int, ...]) -> Setting:
-    return Setting(description, tuple(host.name for host in HOSTS[name]), seeds)
+def _setting(name: str, description: str, seeds: tuple[int, ...], *, gpu: bool = False) -> Setting:
+    return Setting(description, tuple(host.name for host in HOSTS[name]), seeds, gpu)
 
 
 @experiment(
@@ -56,6 +57,7 @@ def _setting(name: str, description: str, seeds: tuple[int, ...]) -> Setting:
     {
         "quick": _setting("quick", "minutes on two cores", (0, 1, 2)),
         "standard": _setting("standard", "a quarter of an hour on two cores", (0,)),
+        "full": _setting("full", "the papers' sizes, for a GPU", (0, 1, 2), gpu=True),
     },
     table=render,
 )

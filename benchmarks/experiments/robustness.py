@@ -59,6 +59,9 @@ class _Victim:
             (HOSTS["standard"].name,),
             (0,),
         ),
+        "full": Setting(
+            "the papers' ResNet-18, for a GPU", (HOSTS["full"].name,), (0, 1, 2), gpu=True
+        ),
     },
     table=render,
     plot=plot,

@@ -24,7 +24,7 @@ from benchmarks.experiments._trigger_families_card import (
     render,
 )
 from benchmarks.experiments._trigger_sweep import CIFAR
-from benchmarks.hosts import QUICK, Host
+from benchmarks.hosts import QUICK, Host, full_host
 from benchmarks.pairs import owner_for
 from benchmarks.records import Rate, Record
 from benchmarks.registry import Setting, experiment
@@ -85,6 +85,7 @@ CHOICES: dict[str, Choices] = {
         per_batch=6,
         tuned_epochs=1,
     ),
+    "full": Choices(host=full_host("resnet18"), tuned_epochs=66),
 }
 
 
@@ -94,6 +95,9 @@ CHOICES: dict[str, Choices] = {
     {
         "quick": Setting("ten minutes on one core", (_DIGITS.name,), (0, 1, 2, 3, 4, 5)),
         "standard": Setting("half an hour on one core", (CIFAR.name,), (0, 1, 2)),
+        "full": Setting(
+            "the papers' ResNet-18, for a GPU", (CHOICES["full"].host.name,), (0, 1, 2), gpu=True
+        ),
     },
     table=render,
 )

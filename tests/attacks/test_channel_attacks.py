@@ -123,3 +123,18 @@ def test_channels_are_cut_out_of_tensors(trained: nn.Module, digits: Dataset) ->
     changed = prune_channels(trained, digits.x_test[:2], share=0.5, remove=True)
     assert changed.conv3.weight.shape == (16, 16, 3, 3)
     assert changed(digits.x_test).shape == (200, 10)
+
+
+@pytest.mark.filterwarnings("ignore:Unwrapped parameters")
+@pytest.mark.parametrize(("family", "reason"), [("llama", "rotary positions"),
+                                                ("vit", "does not run")])  # fmt: skip
+def test_what_torch_pruning_cannot_cut_is_refused(family: str, reason: str) -> None:
+    pytest.importorskip("torch_pruning")
+    pytest.importorskip("transformers")
+    from tests.passport.host.families import make
+
+    model, batch = make(family)
+    x = next(iter(batch.values()))
+    with pytest.raises(OptionError, match=rf"cannot cut channels .*{reason}.*remove=False"):
+        prune_channels(model, x, share=0.2, remove=True)
+    prune_channels(model, x, share=0.2)

@@ -27,7 +27,7 @@ def test_every_variant_is_another_choice() -> None:
 def test_a_tiny_run_makes_a_card(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(ablations, "_host", lambda _setting: TINY)
+    monkeypatch.setattr(ablations, "host_for", lambda _setting: TINY)
     with pytest.raises(SystemExit) as raised:
         app(["run", "ablations", "--threads", "1", "--json", "--only", "layers"])
     assert not raised.value.code

@@ -134,12 +134,12 @@ def test_rewrites_leave_the_function_of_other_families_as_it_is(name: str) -> No
     assert {"as it is", "renamed and permuted", "all that fit", wanted} <= set(fitting)
 
 
-def test_channels_of_heads_that_share_keys_are_not_cut() -> None:
+def test_channels_behind_rotary_positions_are_not_cut() -> None:
     """torch-pruning would never come back."""
     host = next(h for h in HOSTS["quick"] if h.network == "llama")
     dataset = replace(host, test=16).load(None, torch.device("cpu"))
     cut = next(rewrite for rewrite in REWRITES if rewrite.kind == "lossy")
-    with pytest.raises(OptionError, match="share keys"):
+    with pytest.raises(OptionError, match="rotary positions"):
         rewritten(cut, host.build(dataset, 0), AttackData(dataset), host.recipe, torch.Generator())
 
 

@@ -43,7 +43,9 @@ def prune_channels(
         The copy in evaluation mode.
 
     Raises:
-        OptionError: ``share`` is out of range, or there is no layer with a weight.
+        OptionError: ``share`` is out of range, there is no layer with a weight, or torch-pruning
+            cannot cut channels out of this model: one with rotary positions, or with heads that
+            share keys.
         MissingExtraError: ``remove`` is asked for and torch-pruning is not installed.
     """
     if not 0 < share < 1:
@@ -68,6 +70,9 @@ def _cut_out(model: nn.Module, classifier: nn.Module, example: Tensor, share: fl
         pruning: Any = importlib.import_module("torch_pruning")
     except ImportError as error:
         raise MissingExtraError("torch-pruning", "attacks") from error
+    # Their halves change places at every layer: torch-pruning follows them without an end.
+    if any("rotary" in type(module).__name__.lower() for module in model.modules()):
+        raise _uncut(model, "its rotary positions tie channels in ways that it cannot follow")
     pruner = pruning.pruner.MagnitudePruner(
         model,
         example,
@@ -76,7 +81,19 @@ def _cut_out(model: nn.Module, classifier: nn.Module, example: Tensor, share: fl
         ignored_layers=[classifier],
     )
     pruner.step()
-    return model.eval()
+    try:
+        with torch.no_grad():
+            model.eval()(example)
+    except RuntimeError as error:
+        raise _uncut(model, f"it leaves a model that does not run ({error})") from error
+    return model
+
+
+def _uncut(model: nn.Module, reason: str) -> OptionError:
+    return OptionError(
+        f"torch-pruning cannot cut channels out of {type(model).__name__}: {reason}; take "
+        "remove=False, which sets them to zero"
+    )
 
 
 @register("prune-channels")

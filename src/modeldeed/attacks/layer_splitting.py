@@ -16,15 +16,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from modeldeed.attacks._layers import copy_of, weighted_layers
+from modeldeed.attacks._layers import copy_of
+from modeldeed.attacks._pairs import Pair, placed, replaceable, row_blocks
 from modeldeed.attacks.registry import Attack, AttackData, Need, register
 from modeldeed.errors import OptionError
 from modeldeed.training import Recipe
 
 __all__ = ["SplitLayers", "split_layers"]
 
-# Their forward reads the weights of layers inside, so that a layer cannot be replaced there.
-_READERS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 _SPREAD = 2.0  # scales of A's directions lie within 1 / _SPREAD and _SPREAD
 
 
@@ -46,7 +45,7 @@ def split_layers(model: nn.Module, *, share: float, generator: torch.Generator) 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 3))
         >>> split_layers(model, share=1.0, generator=torch.Generator().manual_seed(0))[0]
-        Sequential(
+        Pair(
           (0): Linear(in_features=4, out_features=3, bias=False)
           (1): Linear(in_features=3, out_features=3, bias=True)
         )
@@ -54,50 +53,37 @@ def split_layers(model: nn.Module, *, share: float, generator: torch.Generator) 
     if not 0 < share <= 1:
         raise OptionError(f"share is in (0, 1], got {share}")
     changed = copy_of(model)
-    kept = {
-        id(child)
-        for module in changed.modules()
-        if isinstance(module, _READERS)
-        for child in module.modules()
-    }
-    layers = [layer for _, layer in weighted_layers(changed) if id(layer) not in kept]
-    if not layers:
-        raise OptionError(f"{type(model).__name__} has no layer that can be split")
+    layers = replaceable(changed)
     order = torch.randperm(len(layers), generator=generator).tolist()
     chosen = sorted(order[: max(1, round(share * len(layers)))])
-    replaced = {id(layers[index]): _split(layers[index], generator) for index in chosen}
-    if id(changed) in replaced:
-        return replaced[id(changed)]
-    for module in list(changed.modules()):
-        for name, child in list(module._modules.items()):  # a shared layer stands in it twice
-            if child is not None and id(child) in replaced:
-                setattr(module, name, replaced[id(child)])
-    return changed.eval()
+    return placed(changed, {id(layers[k]): _split(layers[k], generator) for k in chosen})
 
 
-def _split(layer: Any, generator: torch.Generator) -> nn.Sequential:
+def _split(layer: Any, generator: torch.Generator) -> Pair:
     """A layer as two: B in its place, A and the bias behind it."""
     groups = getattr(layer, "groups", 1)
-    outputs = len(layer.weight)
-    mixing = torch.stack([_mixing(outputs // groups, generator) for _ in range(groups)])
-    mixing = mixing.to(layer.weight.device)
-    rows = layer.weight.data.double().reshape(groups, outputs // groups, -1)
+    rows = layer.weight.data.to(torch.float64, copy=True)
+    rows = rows.reshape(groups, len(layer.weight) // groups, -1)
     first, second = _shells(layer, groups)
     with torch.no_grad():
-        first.weight.copy_(torch.linalg.solve(mixing, rows).reshape(layer.weight.shape))
-        second.weight.copy_(mixing.reshape(second.weight.shape))
+        mixing = second.weight.zero_().view(*rows.shape[:2], -1)
+        for group, mixed in enumerate(mixing):
+            for part in row_blocks(len(mixed), generator):
+                factor, inverse = _invertible(len(part), generator)
+                mixed[part[:, None], part] = factor.to(mixed)
+                rows[group, part] = inverse.to(rows) @ rows[group, part]
+        first.weight.copy_(rows.reshape(layer.weight.shape))
         if layer.bias is not None:
             second.bias.copy_(layer.bias)
-    return nn.Sequential(first, second).eval()
+    return Pair(first, second).eval()
 
 
-def _mixing(size: int, generator: torch.Generator) -> Tensor:
-    """A random matrix whose singular values lie within a factor of four, float64."""
+def _invertible(size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A random matrix whose singular values lie within a factor of four, and its inverse."""
     drawn = torch.randn(2, size, size, generator=generator, dtype=torch.float64)
     left, right = torch.linalg.qr(drawn)[0]
     exponent = torch.rand(size, generator=generator, dtype=torch.float64) * 2 - 1
-    mixing: Tensor = left * _SPREAD**exponent @ right
-    return mixing
+    return left * _SPREAD**exponent @ right, right.mT * _SPREAD**-exponent @ left.mT
 
 
 def _shells(layer: Any, groups: int) -> tuple[Any, Any]:

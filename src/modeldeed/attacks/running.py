@@ -19,6 +19,11 @@ _GIVEN: dict[Need, str] = {
     "another model": "other_model",
     "another architecture": "other_architecture",
 }
+_OPTIONS = {
+    "other_data": "--other-data",
+    "other_model": "--other-weights",
+    "other_architecture": "--other-model",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +94,10 @@ def run(
     needed = made.needed()
     for need, attribute in _GIVEN.items():
         if need in needed and getattr(data, attribute) is None:
-            raise OptionError(f"attack {made.name!r} needs {need}: give AttackData({attribute}=…)")
+            raise OptionError(
+                f"attack {made.name!r} needs {need}: give AttackData({attribute}=…), on the command "
+                f"line {_OPTIONS[attribute]}"
+            )
     start = time.perf_counter()
     attacked = made.apply(model, data, generator)
     if data.dataset.x_train.is_cuda:

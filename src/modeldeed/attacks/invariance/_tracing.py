@@ -26,7 +26,7 @@ _HOMOGENEOUS = {
 }  # fmt: skip
 _LINEAR = {
     "clone", "detach", "contiguous", "_to_copy", "native_dropout", "alias", "lift_fresh",
-    "_adaptive_avg_pool2d", "squeeze", "unsqueeze",
+    "_adaptive_avg_pool2d", "squeeze", "unsqueeze", "mul", "mul_",
 }  # fmt: skip
 _OTHER = {"gelu", "sigmoid", "tanh", "silu", "silu_", "hardtanh", "hardtanh_", "elu", "elu_",
           "sigmoid_", "tanh_", "hardswish", "hardswish_"}  # fmt: skip
@@ -85,9 +85,10 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.parted = parted
         self.layers: dict[int, nn.Module] = {}
         for module in model.modules():
-            for tensor in (getattr(module, "weight", None), getattr(module, "running_mean", None)):
-                if isinstance(tensor, Tensor):
-                    self.layers.setdefault(tensor.data_ptr(), module)
+            # Of what is held, not of what is computed: that is another tensor at every look.
+            for held in (module._parameters.get("weight"), module._buffers.get("running_mean")):
+                if held is not None:
+                    self.layers.setdefault(held.data_ptr(), module)
         self.written: dict[int, Space] = {}  # by layer: one that runs twice writes one space
         self.places: dict[int, _Place] = {}
         self.alive: list[Any] = []
@@ -143,6 +144,8 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.norm(args, first)
         elif name in ("add", "add_") and isinstance(args[1], Tensor):
             self.addition(args[0], args[1], first)
+        elif name in ("mul", "mul_") and isinstance(args[1], Tensor) and args[1].dim():
+            self.product(args[0], args[1], first)
         else:
             self.passed(name, args, first)
         return out
@@ -205,6 +208,26 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.fix((one, other))
             return
         self.put(out, _Place(self.unite(a.space, b.space), a.dim, a.repeat))
+
+    def product(self, one: Tensor, other: Tensor, out: Tensor) -> None:
+        """Channel by channel, as behind a gate: of one order; a factor goes through one of them."""
+        a, b = self.place(one), self.place(other)
+        if a is None or b is None or not self.abreast(one, a, other, b):
+            self.fix((one, other))
+            return
+        space, gate = self.root(a.space), self.root(b.space)
+        if self.parted:
+            if not space.homogeneous:
+                space, gate = gate, space
+            gate.fixed = True
+        else:
+            space = self.unite(space, gate)
+        self.put(out, _Place(space, a.dim, a.repeat))
+
+    def abreast(self, one: Tensor, a: _Place, other: Tensor, b: _Place) -> bool:
+        """Whether two tensors have their channels at one place, and as many."""
+        sizes = one.dim(), one.shape[a.dim], a.dim, a.repeat
+        return sizes == (other.dim(), other.shape[b.dim], b.dim, b.repeat)
 
     def passed(self, name: str, args: Any, out: Any) -> None:
         place = self.place(args[0]) if args else None
@@ -269,6 +292,6 @@ def spaces_of(model: nn.Module, example: Tensor, *, parted: bool = False) -> lis
     if not free:
         raise OptionError(
             f"{type(model).__name__} has no channels that could be changed without changing its "
-            "function"
+            "function; a transformer's are changed by permute-heads and rotate-residual"
         )
     return free

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from modeldeed.attacks._layers import copy_of, weighted_layers
+from modeldeed.attacks._layers import copy_of
+from modeldeed.attacks._pairs import Pair, placed, replaceable, row_blocks
 from modeldeed.attacks.registry import Attack, AttackData, register
 from modeldeed.errors import OptionError
 from modeldeed.training import Recipe
@@ -37,7 +38,7 @@ def insert_layers(
 
     Returns:
         A copy in evaluation mode that computes the same; each layer is a `torch.nn.Sequential` of
-        two.
+        two. Layers inside of torch's own attention and transformer layers stay.
 
     Raises:
         OptionError: ``kind`` is unknown, or there is no such layer.
@@ -45,14 +46,11 @@ def insert_layers(
     if kind not in ("identity", "mixing"):
         raise OptionError(f"kind is 'identity' or 'mixing', got {kind!r}")
     changed = copy_of(model)
-    parents, replaced = list(changed.modules()), dict[int, nn.Module]()
-    for _, layer in weighted_layers(changed):
-        replaced[id(layer)] = nn.Sequential(layer, _behind(layer, kind, generator)).eval()
-    for parent in parents:
-        for name, child in list(parent.named_children()):
-            if id(child) in replaced:
-                setattr(parent, name, replaced[id(child)])
-    return changed
+    made = {
+        id(layer): Pair(layer, _behind(layer, kind, generator)).eval()
+        for layer in replaceable(changed)
+    }
+    return placed(changed, made)
 
 
 def _behind(layer: Any, kind: Kind, generator: torch.Generator) -> nn.Module:
@@ -62,10 +60,15 @@ def _behind(layer: Any, kind: Kind, generator: torch.Generator) -> nn.Module:
     groups = getattr(layer, "groups", 1)
     mix = torch.eye(width)
     if kind == "mixing":  # rows of different groups read different inputs
-        blocks = torch.randn(groups, width // groups, width // groups, generator=generator)
-        mix = torch.block_diag(*torch.linalg.qr(blocks)[0])  # type: ignore[no-untyped-call]
+        each = width // groups
+        for group in range(groups):
+            for part in row_blocks(each, generator):
+                rows = group * each + part
+                mix[rows[:, None], rows] = _turning(len(part), generator)
     mix = mix.to(weight)
-    weight.copy_((mix @ weight.reshape(width, -1)).reshape(weight.shape))
+    mixed = (mix @ weight.reshape(width, -1)).reshape(weight.shape)
+    # A new one: another layer or an embedding may share the old one.
+    layer.weight = nn.Parameter(mixed, requires_grad=layer.weight.requires_grad)
     if layer.bias is not None:
         layer.bias.data.copy_(mix @ layer.bias.data)
     kernel: dict[str, int] = {} if isinstance(layer, nn.Linear) else {"kernel_size": 1}
@@ -75,6 +78,12 @@ def _behind(layer: Any, kind: Kind, generator: torch.Generator) -> nn.Module:
         requires_grad=layer.weight.requires_grad,
     )
     return new
+
+
+def _turning(size: int, generator: torch.Generator) -> Tensor:
+    """A random orthogonal matrix."""
+    turning: Tensor = torch.linalg.qr(torch.randn(size, size, generator=generator))[0]
+    return turning
 
 
 @register("insert-layers")

@@ -44,10 +44,17 @@ def scale(
     if not spread > 0:
         raise OptionError(f"spread is positive, got {spread}")
     changed = copy_of(model)
+    scaled = False
     for space in spaces_of(changed, example, parted=True):
         factors = (spread * torch.randn(space.size, generator=generator)).exp()
         if space.homogeneous:
             rescaled(space, factors.to(example.device))
+            scaled = True
+    if not scaled:
+        raise OptionError(
+            f"{type(model).__name__} has no channels that only positively homogeneous operations "
+            "use; a transformer is rewritten by permute-heads and rotate-residual"
+        )
     return changed
 
 

@@ -47,11 +47,18 @@ def flip_signs(
     if not 0 < share <= 1:
         raise OptionError(f"share is in (0, 1], got {share}")
     changed = copy_of(model)
+    flipped = False
     for space in spaces_of(changed, example, parted=True):
         drawn = torch.rand(space.size, generator=generator)
         flips = torch.where(drawn < share, -1.0, 1.0)
         if space.linear and all(norm.affine for norm in space.norms):
             rescaled(space, flips.to(example.device))
+            flipped = True
+    if not flipped:
+        raise OptionError(
+            f"{type(model).__name__} has no channels that only linear operations use; a "
+            "transformer is rewritten by permute-heads and rotate-residual"
+        )
     return changed
 
 
