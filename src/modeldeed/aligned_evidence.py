@@ -72,6 +72,8 @@ class AlignedEvidence(_Result):
         matches: how many read as claimed.
         exhibit_matches: bits that the anchor's exhibit reads, aligned likewise; None where this was
             not looked at, as where the reading does not verify.
+        choices_log2: log2 of the ways in which the channels that are summed over could have been
+            chosen, because some are absent; paid for. 0 without an exhibit.
         unmatched: bits of rows that do not stand where the anchor has them; each counts as a
             mismatch. None where no exhibit was shown.
         order: what the order check found; None likewise.
@@ -98,6 +100,7 @@ class AlignedEvidence(_Result):
     bits: _Count
     matches: _Count
     exhibit_matches: _Count | None = None
+    choices_log2: _Count = 0
     unmatched: _Count | None
     order: str | None
     log10_p: float

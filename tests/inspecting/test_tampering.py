@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from modeldeed import Deed, Owner, Passport, inspect_suspect
+from modeldeed.cli import main
 from modeldeed.errors import EvidenceError, OptionError, SuspectError
 from modeldeed.inspecting import Inspection
 
@@ -123,3 +124,20 @@ def test_values_that_are_no_numbers_do_no_harm(registered: Path) -> None:
     found = inspect_suspect(tensors, registered / "model.safetensors")
     assert found.layer("2.weight").word == "changed"
     assert Inspection.model_validate_json(found.model_dump_json()) == found
+
+
+def test_names_cannot_write_over_a_terminal(
+    registered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    named = "\x1b[2J\x1b[31mall is well\x07\n0.weight"
+    save_file({**state(registered), named: torch.zeros(4, 4)}, tmp_path / "s.safetensors")
+    arguments = ["inspect", str(tmp_path / "s.safetensors")]
+    reference = ["--reference", str(registered / "model.safetensors")]
+    monkeypatch.setattr("sys.argv", ["modeldeed", *arguments, *reference])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert "all is well" in shown
+    assert all(character.isprintable() or character == "\n" for character in shown)

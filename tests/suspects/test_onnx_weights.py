@@ -122,3 +122,59 @@ def test_local_functions_are_written_out(tmp_path: Path) -> None:
     weights = OnnxWeights(saved(made, tmp_path / "x.onnx"))
     assert [node.op_type for node in weights.proto.graph.node] == ["MatMul"]
     assert weights.names() == ["w"]
+
+
+def nested(levels: int, calls: int = 2, *, circle: bool = False) -> Any:
+    """Functions that call each other, each so many times."""
+    helper, made = onnx.helper, model()
+    sets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    for level in range(levels):
+        called = (f"F{(level - 1) % levels}", "own") if level or circle else ("Relu", "")
+        nodes = [helper.make_node(called[0], ["a"], ["b"], domain=called[1]) for _ in range(calls)]
+        for number, node in enumerate(nodes[:-1]):
+            node.output[0] = nodes[number + 1].input[0] = f"t{number}"
+        made.functions.append(helper.make_function("own", f"F{level}", ["a"], ["b"], nodes, sets))
+    made.opset_import.append(helper.make_opsetid("own", 1))
+    made.graph.node.append(helper.make_node(f"F{levels - 1}", ["y"], ["z"], domain="own"))
+    return made
+
+
+def test_functions_that_come_to_too_much_are_refused(tmp_path: Path) -> None:
+    """Forty short functions would be a million million nodes."""
+    for made in (nested(40), nested(3, circle=True), nested(65, 1), nested(2000, 1)):
+        with pytest.raises(SuspectError, match=r"nodes written out"):
+            open_weights(saved(made, tmp_path / "x.onnx"))
+    weights = OnnxWeights(saved(nested(5), tmp_path / "x.onnx"))
+    assert len(weights.proto.graph.node) == 1 + 2**5
+
+
+def test_the_same_bytes_are_not_taken_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many tensors may name one stretch of a file beside; each would be a copy of it."""
+    path, made = tmp_path / "x.onnx", model()
+    for number in range(40):
+        tensor = made.graph.initializer.add()
+        tensor.CopyFrom(onnx.numpy_helper.from_array(np.zeros(1000, np.float32), f"t{number}"))
+        onnx.external_data_helper.set_external_data(tensor, "data", 0, 4000)
+        tensor.ClearField("raw_data")
+    (tmp_path / "data").write_bytes(bytes(4000))
+    assert len(open_weights(saved(made, path)).names()) == 41
+    monkeypatch.setattr("modeldeed.suspects.onnx_weights._MOST_BYTES", 100_000)
+    with pytest.raises(SuspectError, match="more than 100000 bytes together"):
+        open_weights(path)
+
+
+def test_sparse_tensors_beside_the_file_are_taken_in(tmp_path: Path) -> None:
+    """ONNX Runtime is handed bytes, and would look for them in the folder it runs in."""
+    made = model()
+    values = onnx.numpy_helper.from_array(np.ones(2, np.float32), "s")
+    onnx.external_data_helper.set_external_data(values, "data", 0, 8)
+    values.ClearField("raw_data")
+    places = onnx.numpy_helper.from_array(np.arange(2))
+    made.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, places, [4]))
+    (tmp_path / "data").write_bytes(np.ones(2, np.float32).tobytes())
+    weights = OnnxWeights(saved(made, tmp_path / "x.onnx"))
+    (taken,) = weights.proto.graph.sparse_initializer
+    assert taken.values.data_location == onnx.TensorProto.DEFAULT
+    assert taken.values.raw_data == np.ones(2, np.float32).tobytes()

@@ -30,7 +30,7 @@ from modeldeed.alignment.pairing import fitted
 from modeldeed.alignment.probed import Probed, probed
 from modeldeed.alignment.probes import probe_inputs
 from modeldeed.alignment.recording import Operation, record
-from modeldeed.alignment.rewriting import dense, in_order, sparse, with_inputs
+from modeldeed.alignment.rewriting import dense, in_order, require_bound, sparse, with_inputs
 from modeldeed.alignment.turning import Turner
 from modeldeed.alignment.without_passports import passport_directions, without_passports
 from modeldeed.anchor import ProbeInput, Target
@@ -53,6 +53,7 @@ class AlignedLayer:
         channels: of the reference.
         found: of them, those that have a counterpart.
         similarity: mean cosine of the channels that were matched, in [0, 1].
+        placed: dimensions whose channels have their places from the exhibit alone.
     """
 
     weight: str
@@ -60,6 +61,7 @@ class AlignedLayer:
     channels: int
     found: int
     similarity: float
+    placed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,8 @@ def align(
         The suspect's bound weights as the reference would hold them; zero where there is nothing.
 
     Raises:
-        SuspectError: a model cannot be run on the probes.
+        SuspectError: a model cannot be run on the probes; or the reference's model code has not
+            the weights of the claim.
 
     Note:
         Deterministic. Holds 512 positions of every weighted operation of both models, and for
@@ -205,6 +208,7 @@ def _bound_weights(
     rows: str,
     factors: Factors | None,
 ) -> dict[str, _Bound]:
+    require_bound(stored, targets, "the reference")
     bindings: dict[str, list[tuple[int, Target]]] = {}
     for ordinal, target in enumerate(targets):
         bindings.setdefault(target.weight, []).append((ordinal, target))
@@ -262,10 +266,10 @@ def _turned_back(
         like, columns = operation.weight, bound[operation.name].directions is None
         rows, made = bound[operation.name].rows.reshape(like.shape), [first]
         for one in turned.get(operation.name, ()):
-            for weight, cosine in one.candidates(rows, like, columns=columns):
+            for weight, cosine, placed in one.candidates(rows, like, columns=columns):
                 count, similarity = int((cosine > 0).sum()), float(cosine.mean())
                 called = operation.name, one.other.called
-                layer = AlignedLayer(*called, len(like), count, similarity)
+                layer = AlignedLayer(*called, len(like), count, similarity, placed)
                 made.append((weight.reshape(like.shape), layer))
         better.append(max(made, key=lambda one: one[1].similarity))
     return better

@@ -157,7 +157,7 @@ def _layer(
 
 
 def matched_to_themselves(
-    start: Tensor, rows: Tensor
+    start: Tensor, rows: Tensor, doubt: float = _DOUBT
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
     """Assign rows to rows by cosine and say which of them found themselves.
 
@@ -169,6 +169,7 @@ def matched_to_themselves(
     Args:
         start: the anchor's rows, ``(C, D)``, float32.
         rows: the reference's rows, likewise.
+        doubt: by how much a row's own cosine must be the larger one.
 
     Returns:
         Each of shape ``(C,)``: whether a row was matched to itself; its cosine with itself; its
@@ -187,14 +188,14 @@ def matched_to_themselves(
         block[places, first + places] = -2.0
         of_row[first : first + step] = block.max(1)
         np.maximum(of_column, block.max(0), out=of_column)
-        block[places, first + places] = own[first : first + step] - _DOUBT
+        block[places, first + places] = own[first : first + step] - doubt
         if assigned:
             cosines[first : first + step] = block
-    sure = (own - _DOUBT > of_row) & (own - _DOUBT > of_column)
+    sure = (own - doubt > of_row) & (own - doubt > of_column)
     if not assigned or sure.all():
-        return sure & (own > _DOUBT), own, of_row
+        return sure & (own > doubt), own, of_row
     _, columns = linear_sum_assignment(cosines, maximize=True)
-    return (columns == np.arange(count)) & (own > _DOUBT), own, of_row
+    return (columns == np.arange(count)) & (own > doubt), own, of_row
 
 
 def _unit(rows: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The aligned reading: a claim's bits in a suspect that was put into the reference's coordinates.
 
 Its null is that of the direct reading. What is read follows from the suspect, the reference
-without its passports, the passports and the probes; the bits b have no part in it. If the suspect
+without its passports, the anchor's exhibit, the passports and the probes. If the suspect
 does not depend on b, the matches are Binomial(n, ½), and rows that count as mismatches only make
 that fewer.
 
@@ -12,11 +12,11 @@ nothing towards the claim is not what they test; independent models aligned to t
 (null models of a dispute, the experiment ``alignment-null``). To align anew for every wrong key
 would compare other weights with each other, and cost as many alignments.
 
-The suspect's bits must be in the suspect, not in the coordinates that it was put into. A reference
-whose basis was chosen so that somebody else's weights read right in it lends that reading to every
-copy of them. The anchor's exhibit is such a copy that is older than the bits: wherever an aligned
-reading would verify, it is read in the same way, and if it carries the bits as well, the reference
-is a forgery.
+The suspect's bits must be in the suspect, not in the coordinates that it was put into, and the
+reference was made when the bits were known. So they are read in the coordinates of the anchor's
+exhibit, which is older than they are (`modeldeed.alignment.anchored`); what could still be chosen
+is paid for. And wherever an aligned reading would verify, the exhibit is read in the same way: if
+it carries the bits as well, the reference is a forgery.
 """
 
 from __future__ import annotations
@@ -24,33 +24,28 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from modeldeed.aligned_evidence import AlignedEvidence, AlignedLayerReading, DecoySignatures
-from modeldeed.alignment.align import Aligned, align
+from modeldeed.alignment.align import Aligned
 from modeldeed.alignment.order import OrderCheck
 from modeldeed.alignment.probed import Probed
 from modeldeed.alignment.probes import probe_seed
+from modeldeed.alignment.reader import Reader, chosen
 from modeldeed.digests import sha256
-from modeldeed.errors import EvidenceError, SuspectError
+from modeldeed.errors import EvidenceError
 from modeldeed.passport.claim import PassportClaim
-from modeldeed.passport.evidence.coloured import seen_weights
-from modeldeed.passport.evidence.message import codewords_of
 from modeldeed.passport.evidence.private_check import decoy_keys
 from modeldeed.passport.evidence.reading import (
     BoundLayer,
     judge_signature,
-    load_layers,
     matches_of,
-    read_signature,
 )
 from modeldeed.results import SignatureEvidence, Verdict
 from modeldeed.statistics import LN2, LN10, Budget, log_binomial_tail, required_matches
-from modeldeed.suspects import open_weights
-from modeldeed.suspects.restored import restore
 
 __all__ = ["DECOYS", "judge_aligned", "read_aligned", "repriced", "twice"]
 
@@ -100,8 +95,9 @@ def read_aligned(
         suspect_digest: 32 bytes.
         order: of the reference's channels, valid; rows that it did not match are mismatches.
             None where no exhibit was shown.
-        exhibit: the model that the anchor commits to, its weights in it; rotations are looked for
-            in its basis. None looks for none.
+        exhibit: the model that the anchor commits to, its weights in it; in its coordinates the
+            bits are read, and rotations are looked for in its basis. Without it they are read in
+            the reference's, which is no evidence: whoever made that knew them.
         note: why the reading is no evidence; None where it is.
         decoys: wrong keys.
 
@@ -113,17 +109,18 @@ def read_aligned(
     """
     seed = probe_seed(base, suspect_digest)
     basis = None if exhibit is None else _computable(exhibit)
-    reader = _Reader(claim, _computable(reference), seed, order, basis)
+    reader = Reader(claim, _computable(reference), seed, order, basis)
     if isinstance(suspect, nn.Module):
         suspect = _computable(suspect)
-    aligned, layers, read = reader.read(suspect, budget)
-    older = None
-    if basis is not None and order is not None and budget.accepts(read.log2_p * LN2):
-        older = reader.read(basis, budget)[2]
+    found = reader.read(suspect, budget)
+    read, older = found.signature, None
+    paying = chosen(budget, found.choices_log2)
+    if basis is not None and order is not None and paying.accepts(read.log2_p * LN2):
+        older = reader.read(basis, budget).signature
         _require_unmarked(older)
     start = time.perf_counter()
     rows = claim.manifest.anchor.passport_rule.rows
-    compared = _decoys(layers, read.matches, seed, decoys, rows)
+    compared = _decoys(found.layers, read.matches, seed, decoys, rows)
     return AlignedEvidence(
         counts=note is None,
         note=note,
@@ -131,6 +128,7 @@ def read_aligned(
         bits=read.bits,
         matches=read.matches,
         exhibit_matches=None if older is None else older.matches,
+        choices_log2=found.choices_log2,
         unmatched=None if order is None else order.bits - order.matched,
         order=None if order is None else order.reason,
         log10_p=read.log10_p,
@@ -139,59 +137,13 @@ def read_aligned(
         threshold_log2=read.threshold_log2,
         required_matches=read.required_matches,
         median_margin=read.median_margin,
-        layers=_layers(aligned, read),
+        layers=_layers(found.aligned, read),
         decoys=compared,
         probe_seed=seed.hex(),
-        probe_seconds=aligned.probe_seconds,
-        match_seconds=aligned.match_seconds,
+        probe_seconds=found.aligned.probe_seconds,
+        match_seconds=found.aligned.match_seconds,
         decoy_seconds=time.perf_counter() - start,
     )
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Reads a claim's bits in what is put into one reference's coordinates.
-
-    Attributes:
-        claim: whose bits.
-        reference: that can be run.
-        seed: of the probes.
-        order: rows that count.
-        exhibit: whose basis rotations are undone in.
-    """
-
-    claim: PassportClaim
-    reference: nn.Module
-    seed: bytes
-    order: OrderCheck | None
-    exhibit: nn.Module | None
-
-    def read(
-        self, model: nn.Module | Probed, budget: Budget
-    ) -> tuple[Aligned, list[BoundLayer], SignatureEvidence]:
-        """The alignment, the layers that it made, and their bits."""
-        claim, anchor, key = self.claim, self.claim.manifest.anchor, self.claim.model_key()
-        if anchor.probes is None:
-            raise SuspectError(
-                "the claim's anchor says nothing of inputs, so nothing can be probed"
-            )
-        aligned = align(
-            model,
-            self.reference,
-            anchor.targets,
-            seed=self.seed,
-            like=anchor.probes,
-            key=key,
-            rows=anchor.passport_rule.rows,
-            factors=claim.factors,
-            exhibit=self.exhibit,
-        )
-        weights = restore(open_weights(aligned.weights), anchor.targets)
-        seen = load_layers(*seen_weights(weights, anchor.targets, claim.factors))
-        layers = _held_to(self.order, seen)
-        codewords = codewords_of(key, anchor.targets, claim.manifest.message)
-        rows = anchor.passport_rule.rows
-        return aligned, layers, read_signature(layers, key, budget, rows=rows, codewords=codewords)
 
 
 def _require_unmarked(exhibit: SignatureEvidence) -> None:
@@ -224,7 +176,7 @@ def judge_aligned(evidence: AlignedEvidence, budget: Budget) -> tuple[Verdict, s
         median_margin=evidence.median_margin,
         layers=(),
     )
-    verdict, reason = judge_signature(read, budget)
+    verdict, reason = judge_signature(read, chosen(budget, evidence.choices_log2))
     said = f"aligned to the registered reference, {reason}"
     return verdict, f"lineage: {said}" if verdict is Verdict.VERIFIED else said
 
@@ -236,18 +188,6 @@ def _computable(model: nn.Module) -> nn.Module:
            for t in tensors if t.is_floating_point()):  # fmt: skip
         return model
     return copy.deepcopy(model).cpu().float()
-
-
-def _held_to(order: OrderCheck | None, layers: list[BoundLayer]) -> list[BoundLayer]:
-    """Layers in which rows that the order check did not match cannot be read."""
-    if order is None:
-        return layers
-    held = []
-    for layer, checked in zip(layers, order.layers, strict=True):
-        sign = layer.scale_sign.clone()
-        sign[list(checked.unmatched)] = 0
-        held.append(replace(layer, scale_sign=sign))
-    return held
 
 
 def _layers(aligned: Aligned, read: SignatureEvidence) -> tuple[AlignedLayerReading, ...]:

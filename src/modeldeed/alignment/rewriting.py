@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
 from modeldeed.alignment.maps import ChannelMap
+from modeldeed.anchor import Target
+from modeldeed.errors import SuspectError
 
-__all__ = ["dense", "in_order", "sparse", "with_inputs"]
+__all__ = ["dense", "in_order", "require_bound", "sparse", "with_inputs"]
 
 
 def dense(weight: Tensor, groups: int) -> Tensor:
@@ -68,3 +72,22 @@ def in_order(weight: Tensor, count: int, outputs: ChannelMap) -> Tensor:
     factor = outputs.factor[found].view(-1, *[1] * (weight.dim() - 1))
     rows[outputs.place[found]] = weight[found] / factor
     return rows
+
+
+def require_bound(held: Mapping[str, Tensor], targets: Sequence[Target], whose: str) -> None:
+    """Refuse model code without the weights of a claim, though a claimant's file fits it.
+
+    Args:
+        held: parameters by name.
+        targets: the claim's canonical list.
+        whose: how the error calls the model.
+
+    Raises:
+        SuspectError: one is missing or has another shape.
+    """
+    for target in targets:
+        if target.weight not in held or tuple(held[target.weight].shape) != target.shape:
+            raise SuspectError(
+                f"the model code that {whose} fits has no {target.weight} of shape {target.shape}; "
+                "give the architecture that the claim is about"
+            )

@@ -60,7 +60,7 @@ class Turned:
 
     def candidates(
         self, rows: Tensor, like: Tensor, *, columns: bool
-    ) -> list[tuple[Tensor, Tensor]]:
+    ) -> list[tuple[Tensor, Tensor, tuple[int, ...]]]:
         """What it may be in the reference: its rows in order, or if none fits turned as well.
 
         Args:
@@ -69,22 +69,25 @@ class Turned:
             columns: whether the columns are bound; rows that are have their place.
 
         Returns:
-            Weights, ``(out, D)``, and how alike their rows are to the reference's, in [0, 1].
+            Weights, ``(out, D)``; how alike their rows are to the reference's, in [0, 1]; and the
+            dimensions whose channels have their places from the exhibit alone.
         """
         ours, theirs = rows.flatten(1), self.weight.flatten(1)
         if not columns:
-            return [(theirs, torch.cosine_similarity(ours, theirs).abs())]
+            return [(theirs, torch.cosine_similarity(ours, theirs).abs(), (0, 1))]
         kept = ours.norm(dim=1) / like.float().flatten(1).norm(dim=1).clamp_min(1e-30)
         outputs = rows_assigned(ours, theirs, kept)
         ordered = in_order(theirs, len(ours), outputs.shrinking)
-        made = [(ordered, torch.cosine_similarity(ours, ordered).clamp_min(0))]
+        made: list[tuple[Tensor, Tensor, tuple[int, ...]]] = [
+            (ordered, torch.cosine_similarity(ours, ordered).clamp_min(0), (1,))
+        ]
         # With more rows than columns a rotation of rows would fit anything; and where rows are
         # only changed, it takes to the exhibit's what the bits are in.
         if len(ours) <= ours.shape[1] and float(made[0][1].mean()) < _MIXED:
             mixed = in_basis(self.exhibit.flatten(1), theirs)
             cosine = torch.cosine_similarity(ours, mixed).clamp_min(0)
             if 1 - cosine.mean() < 0.5 * (1 - made[0][1].mean()):
-                made.append((mixed, cosine))
+                made.append((mixed, cosine, (0, 1)))
         return made
 
 

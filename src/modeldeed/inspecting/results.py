@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 __all__ = [
     "Explanation",
@@ -22,7 +22,14 @@ __all__ = [
     "TensorChange",
 ]
 
+
+def _printable(text: str) -> str:
+    """Names are a stranger's: one with control characters could write over a terminal."""
+    return text if text.isprintable() else ascii(text)
+
+
 _Count = Annotated[int, Field(ge=0)]
+_Shown = Annotated[str, AfterValidator(_printable)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 OperationKind = Literal[
@@ -61,7 +68,7 @@ class TensorChange(_Result):
         change: relative L2 distance where the values differ; None where it cannot be computed.
     """
 
-    name: str
+    name: _Shown
     what: Literal["values", "type", "shape", "missing", "added"]
     change: float | None = None
 
@@ -139,8 +146,8 @@ class LayerFinding(_Result):
             for what has nothing to do with it.
     """
 
-    name: str
-    counterpart: str
+    name: _Shown
+    counterpart: _Shown
     shape: tuple[int, ...]
     word: LayerWord
     operations: tuple[Operation, ...] = ()
@@ -170,7 +177,7 @@ class Explanation(_Result):
         bits_per_weight: that it takes to write the suspect's layers down, given the reference.
     """
 
-    words: str
+    words: _Shown
     bits_per_weight: float
 
 
@@ -189,13 +196,13 @@ class Inspection(_Result):
     """
 
     schema_version: Literal["modeldeed-inspection/v1"] = "modeldeed-inspection/v1"
-    suspect: str
-    reference: str
+    suspect: _Shown
+    reference: _Shown
     tampering: Tampering
     layers: tuple[LayerFinding, ...] = ()
     explanations: tuple[Explanation, ...] = ()
     null_models: _Count = 0
-    notes: tuple[str, ...] = ()
+    notes: tuple[_Shown, ...] = ()
     version: str
 
     def layer(self, name: str) -> LayerFinding:

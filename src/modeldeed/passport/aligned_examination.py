@@ -93,6 +93,10 @@ class AlignedCheck:
             raise NeededError(f"it runs both models, and no model code that fits {which} was given")
         if self.order is None and self.note is None:
             raise NeededError("the anchor's exhibit, the weights before marking, was not shown")
+        if self.exhibit is None and self.note is None:
+            raise NeededError(
+                "it runs the anchor's exhibit as well, and no model code that fits it was given"
+            )
         try:
             return read_aligned(
                 self.suspect,

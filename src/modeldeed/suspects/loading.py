@@ -34,4 +34,5 @@ def load_weights(model: nn.Module, weights: Weights) -> None:
         with torch.no_grad():
             model.load_state_dict({n: weights.tensor(n) for n in names}, strict=False)
     except RuntimeError as error:
-        raise SuspectError(f"{weights.label} does not fit the given model: {error}") from error
+        said = " ".join(str(error).split())  # PyTorch says it in several lines
+        raise SuspectError(f"{weights.label} does not fit the given model: {said}") from error

@@ -21,6 +21,7 @@ from modeldeed.errors import SuspectError
 from modeldeed.suspects.answering.onnx_external import checked_files
 from modeldeed.suspects.answering.onnx_file import onnx_description
 from modeldeed.suspects.answering.preparation import Preparation
+from modeldeed.suspects.onnx_functions import inlined, inner_graphs
 
 __all__ = ["OnnxWeights", "is_onnx", "parsed", "values_of"]
 
@@ -113,13 +114,11 @@ def parsed(data: bytes, label: str) -> Any:
     onnx: Any = import_extra("onnx", "onnx", "onnx")
     decoding: Any = import_extra("google.protobuf.message", "onnx", "onnx")
     try:
-        model = onnx.load_model_from_string(data)
-        if len(model.functions):
-            inliner: Any = import_extra("onnx.inliner", "onnx", "onnx")
-            model = inliner.inline_local_functions(model)
+        return inlined(onnx.load_model_from_string(data), label)
+    except SuspectError:
+        raise
     except (decoding.DecodeError, ValueError, RuntimeError, TypeError) as error:
         raise SuspectError(f"{label} is no readable ONNX model ({type(error).__name__})") from error
-    return model
 
 
 def values_of(tensor: Any, label: str) -> Tensor:
@@ -156,6 +155,7 @@ def _content(path: Path) -> bytes:
 def _take_in(model: Any, contents: Mapping[str, bytes], label: str) -> None:
     """Put tensors that are stored beside the file into the model."""
     onnx: Any = import_extra("onnx", "onnx", "onnx")
+    held = 0
     for tensor in _tensors(model.graph):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
@@ -165,6 +165,9 @@ def _take_in(model: Any, contents: Mapping[str, bytes], label: str) -> None:
         length = _number(entries.get("length", str(len(data or b"") - (first or 0))))
         if data is None or first is None or length is None or first + length > len(data):
             raise SuspectError(f"{label}: a tensor's place in the file beside it does not exist")
+        held += length
+        if held > _MOST_BYTES:  # many tensors can name the same bytes
+            raise SuspectError(f"{label}: its tensors have more than {_MOST_BYTES} bytes together")
         tensor.raw_data = data[first : first + length]
         tensor.ClearField("external_data")
         tensor.data_location = onnx.TensorProto.DEFAULT
@@ -177,14 +180,19 @@ def _number(text: str) -> int | None:
 def _tensors(graph: Any) -> Iterator[Any]:
     """All tensors of a graph: initializers and attributes, of graphs within as well."""
     yield from graph.initializer
+    yield from _parts(graph.sparse_initializer)
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
+            if attribute.HasField("sparse_tensor"):
+                yield from _parts([attribute.sparse_tensor])
             yield from attribute.tensors
-            for inner in _graphs(attribute):
+            yield from _parts(attribute.sparse_tensors)
+            for inner in inner_graphs(attribute):
                 yield from _tensors(inner)
 
 
-def _graphs(attribute: Any) -> Iterable[Any]:
-    return [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs
+def _parts(sparse: Iterable[Any]) -> Iterator[Any]:
+    for tensor in sparse:
+        yield from (tensor.values, tensor.indices)
