@@ -10,9 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from modeldeed.cli import app
+from modeldeed.cli.commands import load
 
 PAGE = Path(__file__).with_name("cli.md")
 TABLE = re.compile(r"<!-- cli:(modeldeed[a-z ]*) -->\n.*?<!-- /cli -->", re.DOTALL)
@@ -25,8 +23,9 @@ CODE = re.compile(
 
 def command(path: str) -> Any:
     """A command of the command line, by its words."""
-    found: Any = typer.main.get_command(app)
-    for word in path.split()[1:]:
+    _, first, *rest = path.split()
+    found: Any = load(first)
+    for word in rest:
         found = found.commands[word]
     return found
 

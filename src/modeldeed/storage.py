@@ -25,11 +25,17 @@ def write_atomically(
 
     Raises:
         FileExistsError: the file exists and must not be replaced.
-        OSError: the folder is missing or not writable; nothing is left behind.
+        FileNotFoundError: the folder is missing.
+        OSError: it is not writable, or full; nothing is left behind.
     """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: {path.parent} is no folder; make it")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     mode = 0o600 if secret else 0o666  # the umask still applies
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except OSError as error:  # named after the file, of whose temporary name nobody knows
+        raise type(error)(error.errno, error.strerror, str(path)) from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

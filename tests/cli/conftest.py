@@ -27,6 +27,9 @@ import json, os, sys
 import torch
 from modeldeed import Passport
 from modeldeed.cli import main
+from modeldeed.cli.commands import COMMANDS, load
+for name in COMMANDS:
+    load(name)
 # The first trace imports much; done before the fork, it is done once.
 Passport.plan(torch.nn.BatchNorm2d(8), example=torch.zeros(2, 8, 1, 1))
 for line in iter(sys.stdin.readline, ""):

@@ -14,6 +14,7 @@ import typer
 import modeldeed
 from modeldeed import errors
 from modeldeed.cli import app
+from modeldeed.cli.commands import COMMANDS, load
 from modeldeed.cli.exit_codes import ExitCode, code_of
 from tests.docs.pages import DOCS, WITH_EXAMPLES, as_script, between, read, rows
 
@@ -68,6 +69,8 @@ def test_every_option_is_documented_at_its_command() -> None:
         if heading.startswith("modeldeed "):
             sections[tuple(word for word in heading.split()[1:] if word.islower())] = part
     found = commands(typer.main.get_command(app))
+    for name in COMMANDS:
+        found.update(commands(load(name), (name,)))
     groups = {path for path, options in found.items() if not options}
     assert set(sections) == set(found) - groups - {()}
     for path, options in found.items():

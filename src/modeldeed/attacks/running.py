@@ -95,8 +95,8 @@ def run(
     for need, attribute in _GIVEN.items():
         if need in needed and getattr(data, attribute) is None:
             raise OptionError(
-                f"attack {made.name!r} needs {need}: give AttackData({attribute}=…), on the command "
-                f"line {_OPTIONS[attribute]}"
+                f"attack {made.name!r} needs {need}: give AttackData({attribute}=…), on the "
+                f"command line {_OPTIONS[attribute]}"
             )
     start = time.perf_counter()
     attacked = made.apply(model, data, generator)

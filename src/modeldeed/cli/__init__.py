@@ -14,38 +14,21 @@ from typing import Annotated, Protocol, runtime_checkable
 import typer
 
 from modeldeed._version import __version__
-from modeldeed.cli.anchor import anchor_app
-from modeldeed.cli.attack import attack
-from modeldeed.cli.audit import audit
-from modeldeed.cli.deed import deed_app
-from modeldeed.cli.demo import demo
+from modeldeed.cli.commands import LazyCommands, register
 from modeldeed.cli.exit_codes import ExitCode, code_of
-from modeldeed.cli.inspect import inspect
-from modeldeed.cli.keys import keygen, owner_app
-from modeldeed.cli.plan import plan
-from modeldeed.cli.plug import plug_app
-from modeldeed.cli.query import query
-from modeldeed.cli.read import read
-from modeldeed.cli.report import report
-from modeldeed.cli.resolve import resolve
-from modeldeed.cli.verify import verify
 from modeldeed.errors import ModelDeedError
 
 __all__ = ["ExitCode", "app", "main"]
 
 app = typer.Typer(
     name="modeldeed",
+    cls=LazyCommands,
     help="Prove who owns a neural network.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (attack, audit, demo, inspect, keygen, plan, query, read, report, resolve, verify):
-    app.command()(command)
-app.add_typer(anchor_app, name="anchor")
-app.add_typer(deed_app, name="deed")
-app.add_typer(owner_app, name="owner")
-app.add_typer(plug_app, name="plug")
+register(app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -73,6 +56,7 @@ def main() -> None:
         code = app(standalone_mode=False)
     except typer.Abort as error:
         if isinstance(error.__cause__, KeyboardInterrupt):
+            _report_interruption()
             raise SystemExit(ExitCode.INTERRUPTED) from error
         _report_defect()
         raise SystemExit(ExitCode.INTERNAL) from error
@@ -83,7 +67,7 @@ def main() -> None:
         code = code_of(error)
         label = "evidence invalid" if code is ExitCode.EVIDENCE_INVALID else "error"
         # Names out of files of others may hold escape codes; what is shown holds none.
-        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(error))
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in _words(error))
         print(f"{label}: {shown}", file=sys.stderr)  # noqa: T201
         raise SystemExit(code) from error
     except Exception as error:
@@ -92,7 +76,16 @@ def main() -> None:
             raise SystemExit(error.exit_code) from error
         _report_defect()
         raise SystemExit(ExitCode.INTERNAL) from error
+    if code == ExitCode.INTERRUPTED:
+        _report_interruption()
     raise SystemExit(code or ExitCode.OK)
+
+
+def _words(error: Exception) -> str:
+    """What is said of an error; the operating system's come without their numbers."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 @runtime_checkable
@@ -104,6 +97,10 @@ class _UsageFault(Protocol):
     def show(self) -> None:
         """Print it with the usage."""
         ...
+
+
+def _report_interruption() -> None:
+    print("interrupted", file=sys.stderr)  # noqa: T201
 
 
 def _report_defect() -> None:

@@ -25,7 +25,7 @@ from modeldeed.cli.attacking import (
     OtherWeights,
     Samples,
 )
-from modeldeed.cli.options import Json, errors
+from modeldeed.cli.options import Json, errors, require_weights_file
 from modeldeed.errors import OptionError
 from modeldeed.storage import write_atomically
 
@@ -80,6 +80,7 @@ def attack(
 
     where = _required(name=name, model=model, weights=weights, data=data, out=out)
     made = chosen(where["name"], strength, **_fields(set_ or []))
+    require_weights_file(where["out"], where["weights"])
     attacked = Attacked(where["model"], data_root, samples, normalize)
     target = attacked.loaded(where["weights"])
     given = attacked.held(where["data"], other_data, other_model, other_weights)

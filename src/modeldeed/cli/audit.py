@@ -101,6 +101,8 @@ def audit(
     from modeldeed.audit import audit as examine  # noqa: PLC0415 - training code
     from modeldeed.training import Recipe  # noqa: PLC0415
 
+    if out.exists() and not out.is_dir():
+        raise OptionError(f"--out {out} is no folder; an audit keeps a file for each result in one")
     attacked = Attacked(model, data_root, samples, normalize)
     owner = None if key is None else open_owner(key, passphrase_file)
     with _Live() as live:

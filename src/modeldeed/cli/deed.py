@@ -16,12 +16,15 @@ from modeldeed.deed.files import save_opening
 from modeldeed.errors import OptionError
 from modeldeed.identity import Identity
 from modeldeed.manifest import MAX_BYTES
+from modeldeed.owner import Owner
 from modeldeed.reporting.deed_tables import check_table, deed_table
+from modeldeed.results import Verdict
 from modeldeed.storage import bounded_bytes, write_atomically
 from modeldeed.suspects import open_weights
 from modeldeed.suspects.answering import is_answering_path, open_suspect
 from modeldeed.timestamping import MAX_TOKEN_BYTES
 from modeldeed.trust import Trust
+from modeldeed.verification import verify
 
 __all__ = ["deed_app"]
 
@@ -66,13 +69,18 @@ def create(
     json_: Json = False,
 ) -> None:
     """Make the deed of a marked model. Have it timestamped next."""
+    marks = _marks(passport, triggers, plugin)
+    if marks is None:
+        raise OptionError("a deed is about at least one mark: --passport, --triggers or --plugin")
+    owner = open_owner(key, passphrase_file)
     made = Deed.create(
         model,
-        owner=open_owner(key, passphrase_file),
-        marks=_marks(passport, triggers, plugin) or [],
+        owner=owner,
+        marks=marks,
         derived_from=_origins(derived_from or [], countersignature or []),
         alpha_log2=alpha_log2,
     )
+    _look_for_marks(model, passport or [], owner)
     made.save(out)
     _show(made, json_=json_)
 
@@ -151,12 +159,15 @@ def open_(
     """Show a judge this model's secrets, for one suspect and one dispute."""
     if (suspect is None) == (suspect_digest is None):
         raise OptionError("give --suspect or --suspect-digest")
+    marks = _marks(passport, triggers, plugin)
+    if marks is None:
+        raise OptionError("give what the deed was made of: --passport, --triggers or --plugin")
     loaded, owner = Deed.load(deed), open_owner(key, passphrase_file)
     opening = loaded.open(
         owner,
         suspect_digest or _digest_of(suspect),
         nonce,
-        marks=_marks(passport, triggers, plugin),
+        marks=marks,
         batches=batch or None,
         plugin_seed=plugin_seed,
     )
@@ -179,12 +190,16 @@ def license_(
     try:
         identity = Identity(bytes.fromhex(licensee))
     except ValueError as error:
-        raise OptionError(f"--licensee: {licensee!r} is no public key: {error}") from error
+        raise OptionError(
+            f"--licensee: {licensee!r} is no public key; one has 64 digits, 0-9 and a-f, as "
+            "`modeldeed owner show` prints it"
+        ) from error
     consent = Deed.load(deed).license(open_owner(key, passphrase_file), identity, terms)
     try:
         write_atomically(out, consent.to_json(), overwrite=False)
     except FileExistsError as error:
         raise OptionError(f"--out {out} exists already; a consent is never overwritten") from error
+    errors().print(f"{out} is the signed consent: give it to the licensee")
 
 
 @deed_app.command()
@@ -222,6 +237,18 @@ def _show(deed: Deed, *, json_: bool) -> None:
 
 def _marks(*given: list[Path] | None) -> list[Path] | None:
     return [path for paths in given for path in paths or []] or None
+
+
+def _look_for_marks(model: Path, passports: list[Path], owner: Owner) -> None:
+    """Warn of a mix-up now: in a dispute, long after it was dated, such a deed would be void."""
+    for folder in passports:
+        report = verify(model, passport=folder, owner=owner)
+        if report.verdict is not Verdict.VERIFIED:
+            errors().print(
+                f"Warning: {model} does not show the mark of {folder}: {report.reason}. A deed "
+                "whose own model does not carry its mark is void in a dispute.",
+                markup=False,
+            )
 
 
 def _origins(deeds: list[Path], consents: list[Path]) -> list[Any]:

@@ -33,8 +33,13 @@ def example_of(shape: str | None, function: str | None) -> Any:
         return built(function, "--example")
     try:
         sizes = [int(size) for size in (shape or "").split(",")]
+    except ValueError:
+        sizes = []
+    if not sizes or min(sizes) < 1:
+        raise OptionError(f"--input-shape: {shape!r} is not a list of sizes such as 2,3,32,32")
+    try:
         return torch.zeros(sizes)
-    except (ValueError, RuntimeError) as error:
+    except RuntimeError as error:
         raise OptionError(
-            f"--input-shape: {shape!r} is not a list of sizes such as 2,3,32,32"
+            f"--input-shape: a batch of {shape} is too large to be made; two small samples do"
         ) from error

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from modeldeed.cli.options import Json, PassphraseFile, errors, open_owner, passphrase
-from modeldeed.owner import Owner
 
 __all__ = ["keygen", "owner_app"]
 
@@ -22,6 +21,8 @@ def keygen(
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Draw a new owner and write its secret, encrypted, to a new file."""
+    from modeldeed.owner import Owner  # noqa: PLC0415 - with PyTorch, which help does without
+
     owner = Owner.generate(name)
     owner.save(path, passphrase(passphrase_file, confirm=True))
     typer.echo(owner.identity.fingerprint)

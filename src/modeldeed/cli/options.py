@@ -6,14 +6,17 @@ import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from torch import nn
 
 from modeldeed.errors import OptionError
-from modeldeed.owner import Owner
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from modeldeed.owner import Owner
 
 __all__ = [
     "Json",
@@ -25,6 +28,7 @@ __all__ = [
     "imported",
     "open_owner",
     "passphrase",
+    "require_weights_file",
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -69,7 +73,21 @@ def passphrase(file: Path | None, *, confirm: bool = False) -> str:
 
 def open_owner(key: Path, passphrase_file: Path | None) -> Owner:
     """Open an owner's secret file."""
+    from modeldeed.owner import Owner  # noqa: PLC0415 - with PyTorch, which help does without
+
     return Owner.load(key, passphrase(passphrase_file))
+
+
+def require_weights_file(out: Path, source: Path) -> None:
+    """Refuse early what would be lost or misread: the only copy, or weights under another ending.
+
+    Raises:
+        OptionError: ``out`` is the file that is read, or no ``.safetensors`` file.
+    """
+    if out.suffix != ".safetensors":
+        raise OptionError(f"--out is a .safetensors file, got {out.name!r}")
+    if out.exists() and source.exists() and out.samefile(source):
+        raise OptionError(f"--out {out} is the file of --weights, which is only read; name another")
 
 
 def imported(reference: str, option: str) -> Callable[..., Any]:
@@ -89,15 +107,23 @@ def imported(reference: str, option: str) -> Callable[..., Any]:
         found: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except Exception as error:  # whatever the user's module does when it is imported
-        raise OptionError(
-            f"{option}: {reference} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+    except (Exception, SystemExit) as error:  # whatever the user's module does when imported
+        raise OptionError(f"{option}: {reference} cannot be imported: {_said(error)}") from error
     finally:
         sys.path.remove("")
     if not callable(found):
         raise OptionError(f"{option}: {reference} is a {type(found).__name__}, not a function")
     return found  # type: ignore[no-any-return]
+
+
+def _said(error: BaseException) -> str:
+    """What went wrong in code of the user's; a call of ``sys.exit`` tells little by itself."""
+    if isinstance(error, SystemExit):
+        return (
+            f"it ended the program (exit code {error.code}); keep what a script does under "
+            'if __name__ == "__main__":'
+        )
+    return f"{type(error).__name__}: {error}"
 
 
 def built(reference: str, option: str) -> Any:
@@ -109,10 +135,8 @@ def built(reference: str, option: str) -> Any:
     function = imported(reference, option)
     try:
         return function()
-    except Exception as error:  # the user's function, not ours
-        raise OptionError(
-            f"{option}: {reference}() failed: {type(error).__name__}: {error}"
-        ) from error
+    except (Exception, SystemExit) as error:  # the user's function, not ours
+        raise OptionError(f"{option}: {reference}() failed: {_said(error)}") from error
 
 
 def built_model(reference: str, option: str) -> nn.Module:
@@ -121,6 +145,8 @@ def built_model(reference: str, option: str) -> nn.Module:
     Raises:
         OptionError: it cannot be imported, raises, or returns something else.
     """
+    from torch import nn  # noqa: PLC0415 - seconds, which help does without
+
     model = built(reference, option)
     if not isinstance(model, nn.Module):
         raise OptionError(

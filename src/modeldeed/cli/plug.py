@@ -13,7 +13,15 @@ from rich.progress import Progress as Bar
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from modeldeed.cli.options import Json, KeyFile, PassphraseFile, built_model, errors, open_owner
+from modeldeed.cli.options import (
+    Json,
+    KeyFile,
+    PassphraseFile,
+    built_model,
+    errors,
+    open_owner,
+    require_weights_file,
+)
 from modeldeed.cli.preparing import Mean, Std, preparation
 from modeldeed.errors import OptionError
 from modeldeed.plugin import files
@@ -30,7 +38,7 @@ from modeldeed.suspects.loading import load_weights
 __all__ = ["plug_app"]
 
 plug_app = typer.Typer(
-    help="A proprietary model beside any trained model: issue it, train it, fuse it.",
+    help="A plug-in beside any trained model: issue it, train it, fuse it.",
     no_args_is_help=True,
 )
 Folder = Annotated[Path, typer.Argument(help="Folder of the plug-in.")]
@@ -130,7 +138,10 @@ def fuse_command(
     json_: Json = False,
 ) -> None:
     """Fuse a trained plug-in beside a model; the model's own weights stay as they are."""
+    require_weights_file(out, weights)
     plugin = Plugin.load(folder, open_owner(key, passphrase_file))
+    if float(plugin.detector.threshold) == 1:  # as it is made; training sets a lower one
+        errors().print(f"Warning: {folder} recognizes nothing yet: run modeldeed plug train first.")
     target: nn.Module = built_model(model, "--model")
     load_weights(target, open_weights(weights))
     prepare = preparation(mean, std)

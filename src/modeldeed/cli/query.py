@@ -19,6 +19,7 @@ from modeldeed.plugin.files import load_fusion
 from modeldeed.querying.asking import Progress
 from modeldeed.querying.query import query as examine
 from modeldeed.querying.query import rejudge
+from modeldeed.reporting.eprocess_plot import require_plot
 from modeldeed.results import Report
 from modeldeed.suspects import open_weights
 from modeldeed.suspects.loading import load_weights
@@ -96,6 +97,8 @@ def query(
         raise OptionError("give one claim: --triggers, or --plugin with --carriers")
     if (plugin is None) != (carriers is None):
         raise OptionError("--plugin and --carriers go together")
+    if plot is not None:
+        require_plot(plot)  # before anybody is asked anything
     owner = open_owner(key, passphrase_file)
     samples = _carriers(carriers, plugin, data_root)
     believed = None if trust is None else Trust.load(trust)

@@ -52,6 +52,8 @@ def report(
         write_atomically(latex, audit_latex(audits).encode())
     if html is None and markdown is None and latex is None:
         typer.echo(audit_markdown(audits), nl=False)
+    for path in filter(None, (html, markdown, latex)):
+        errors().print(f"{path} is written", markup=False)
 
 
 def _audits(folders: list[str]) -> dict[str, Audit]:

@@ -38,8 +38,7 @@ def read_npz(path: Path, name: str | None = None) -> Dataset:
     missing = [key for key in _NAMES if key not in arrays]
     if missing:
         raise DataError(
-            f"{path}: has no {', '.join(missing)}, only {', '.join(arrays) or 'nothing'}; an "
-            f"archive needs {', '.join(_NAMES)}"
+            f"{path}: has no {', '.join(missing)}; an archive needs {', '.join(_NAMES)}"
         )
     x_train, x_test = (inputs_from_array(f"{path}: {k}", arrays[k]) for k in ("x_train", "x_test"))
     y_train, y_test = (labels_from_array(f"{path}: {k}", arrays[k]) for k in ("y_train", "y_test"))

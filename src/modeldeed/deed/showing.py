@@ -59,8 +59,19 @@ def shown_to_judge(
         )
     except ValidationError as error:
         first = error.errors()[0]
-        raise OptionError(f"{first['loc'][0]} of the opening: {first['msg']}") from error
+        field = str(first["loc"][0])
+        wanted = _FORMS.get(field, first["msg"])
+        raise OptionError(f"{field} of the opening: {wanted}, got {first['input']!r}") from error
     return opening.signed(owner)
+
+
+# What these two are, in words; patterns say it to nobody.
+_FORMS = {
+    "suspect": "the digest of a suspect has 64 digits, 0-9 and a-f, as `modeldeed resolve` shows "
+    "it",
+    "nonce": "a dispute's number has 16 to 64 bytes, each as two digits, 0-9 and a-f, as "
+    "`modeldeed resolve` draws it",
+}
 
 
 def _places(

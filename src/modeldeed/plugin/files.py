@@ -113,8 +113,8 @@ def only(fusions: Mapping[str, _T]) -> _T:
     if not fusions:
         raise OptionError("this plug-in was fused beside no model yet: fuse it first")
     raise OptionError(
-        f"this plug-in was fused beside several models: give the fusion of one of "
-        f"{', '.join(sorted(fusions))}"
+        f"this plug-in was fused beside several models ({', '.join(sorted(fusions))}): instead of "
+        f"its folder give the file of one fusion, such as {FUSIONS}/{min(fusions)}.json in it"
     )
 
 

@@ -44,7 +44,11 @@ def export_onnx(model: nn.Module, example: Tensor, path: Path) -> None:
     batch = torch.export.Dim("batch")
     with torch.no_grad():  # a graph without what only training needs
         program = torch.onnx.export(
-            _OneInput(model), (example,), dynamo=True, dynamic_shapes=({0: batch},), verbose=False
+            _OneInput(model).eval(),
+            (example,),
+            dynamo=True,
+            dynamic_shapes=({0: batch},),
+            verbose=False,
         )
     if program is None:
         raise AssertionError("an export by torch.export gives a program")

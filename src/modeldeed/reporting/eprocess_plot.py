@@ -31,7 +31,7 @@ from modeldeed.storage import write_atomically
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["write_eprocess_plot"]
+__all__ = ["require_plot", "write_eprocess_plot"]
 
 _SIZE = (7.4, 4.6)
 _SUSPECT, _NULL, _THRESHOLD, _SOFT, _RULE = "#0b5fa5", "#9a9a9a", "#a33b20", "#555555", "#d8d8d8"
@@ -63,13 +63,31 @@ def write_eprocess_plot(
         MissingExtraError: matplotlib is not installed.
         OSError: the file cannot be written.
     """
-    kind = destination.suffix.lower().removeprefix(".")
-    if kind not in ("png", "svg"):
-        raise OptionError(f"a plot is a .png or .svg file, got {destination.name!r}")
+    kind = require_plot(destination)
     rows = [_row(matched, "the suspect")]
     rows += [_row(null, f"null model {place}") for place, null in enumerate(null_models)]
     data = _drawn(rows, classes, budget, size, kind)
     write_atomically(destination, data)
+
+
+def require_plot(destination: Path) -> str:
+    """Fail now rather than after the questions.
+
+    Args:
+        destination: where the plot is to be written.
+
+    Returns:
+        ``"png"`` or ``"svg"``.
+
+    Raises:
+        OptionError: another ending.
+        MissingExtraError: matplotlib is not installed.
+    """
+    kind = destination.suffix.lower().removeprefix(".")
+    if kind not in ("png", "svg"):
+        raise OptionError(f"a plot is a .png or .svg file, got {destination.name!r}")
+    import_extra("matplotlib", "matplotlib", "report")
+    return kind
 
 
 def _row(matched: ArrayLike, of: str) -> NDArray[Any]:

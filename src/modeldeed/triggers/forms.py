@@ -46,8 +46,8 @@ def form_of(example: Any, vocabulary: tuple[int, int] | None = None) -> TriggerI
     except ValidationError as error:
         fault = error.errors()[0]
         raise OptionError(
-            f"no triggers for inputs of shape {tuple(tensor.shape)}: "
-            f"{fault['loc'][-1]} {fault['msg']}"
+            f"nothing can be keyed in inputs of shape {tuple(tensor.shape)}: "
+            f"{fault['loc'][-1]}: {fault['msg']}"
         ) from error
 
 

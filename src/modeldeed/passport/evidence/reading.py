@@ -230,4 +230,6 @@ def judge_signature(evidence: SignatureEvidence, budget: Budget) -> tuple[Verdic
             Verdict.INCONCLUSIVE,
             f"{found}, more than chance explains, but {needed} to pay for keys tried beforehand",
         )
-    return Verdict.NOT_VERIFIED, f"{found}, as chance would have it; {needed}"
+    unread = sum(layer.undecided for layer in evidence.layers)
+    why = f"{unread} cannot be read" if unread else "as chance would have it"
+    return Verdict.NOT_VERIFIED, f"{found}, {why}; {needed}"

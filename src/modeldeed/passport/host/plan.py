@@ -114,7 +114,7 @@ class Plan:
                 "this host has no normalization layer that can carry a passport"
                 + (f" ({reasons})" if reasons else "")
                 + "; the marks that need none are a trigger set and a plug-in "
-                "(the README says which exist yet)"
+                "(modeldeed.TriggerSet, modeldeed.Plugin)"
             )
 
 
