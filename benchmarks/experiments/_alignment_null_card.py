@@ -159,7 +159,8 @@ _HEADER = (
 _LEGEND = (
     "Every key has a reference of its own: a copy of an independently trained network (a base) "
     "that its owner marked honestly by a retrofit; every suspect is another independently trained "
-    "network of the same architecture, without any mark, aligned anew for every key. Needed: "
+    "network of the same architecture, without any mark, aligned anew for every key; "
+    "what does not stand in its place in the base is a mismatch. Needed: "
     "matches that verify, for two readings at the default budget. *KS p*: one-sided, whether "
     "randomized exact p-values are smaller than uniform; its distribution is that under fresh "
     "bits, which keeps the dependence of pairs that share a key. *Tables*: the same as if all "

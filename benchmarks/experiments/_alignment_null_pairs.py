@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from benchmarks.hosts import Host
 from benchmarks.records import Rate, Record
 from modeldeed import Owner, Passport
 from modeldeed.alignment import Aligned, OrderCheck, align, check_order, probe_seed
+from modeldeed.alignment.anchored import in_place
 from modeldeed.alignment.reading import read_aligned, twice
 from modeldeed.anchor import ProbeInput
 from modeldeed.attacks.invariance import permute
@@ -160,7 +161,7 @@ def _pair(reference: _Reference, suspect: nn.Module, removed: bytes) -> Pair:
         key=removed,
         exhibit=reference.exhibit,
     )
-    margins = _margins(reference, aligned)
+    margins = _margins(reference, _as_judged(reference, aligned, removed))
     seconds = time.perf_counter() - start
     direct = masked_margins(load_layers(open_weights(suspect), targets), reference.key)
     layers = {layer.weight: layer for layer in aligned.layers}.values()
@@ -183,11 +184,23 @@ def _probes(reference: _Reference) -> ProbeInput:
     return probes
 
 
-def _margins(reference: _Reference, aligned: Aligned) -> Tensor:
+def _as_judged(reference: _Reference, aligned: Aligned, removed: bytes) -> Mapping[str, Tensor]:
+    """What is read of it: its own exhibit's coordinates, but for the alignment that is broken."""
+    if removed != reference.key:
+        return aligned.weights
+    anchor = reference.claim.manifest.anchor
+    placed = {layer.weight: layer.placed for layer in aligned.layers}
+    rows = anchor.passport_rule.rows
+    return in_place(
+        aligned.weights, reference.exhibit, anchor.targets, removed, rows, placed=placed
+    ).weights
+
+
+def _margins(reference: _Reference, weights: Mapping[str, Tensor]) -> Tensor:
     targets = reference.claim.manifest.anchor.targets
     held = []
     for layer, checked in zip(
-        load_layers(open_weights(aligned.weights), targets), reference.order.layers, strict=True
+        load_layers(open_weights(weights), targets), reference.order.layers, strict=True
     ):
         sign = layer.scale_sign.clone()
         sign[list(checked.unmatched)] = 0  # cannot be read, so it counts as a mismatch
