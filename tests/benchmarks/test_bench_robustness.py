@@ -103,4 +103,4 @@ def test_other_digits_are_another_task() -> None:
 
 
 def test_the_sizes_are_the_documented_ones() -> None:
-    assert set(_sweep.HOSTS) == set(_sweep.ENERGIES) == {"quick", "standard"}
+    assert set(_sweep.HOSTS) == set(_sweep.ENERGIES) == {"quick", "standard", "full"}

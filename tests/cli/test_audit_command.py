@@ -46,7 +46,10 @@ def test_an_audit_is_told_kept_and_reported(run: Run, claim: Claim, tmp_path: Pa
     page, text, latex = (tmp_path / f"a.{end}" for end in ("html", "md", "tex"))
     done = run("report", out, f"other={out}", "--html", page, "--markdown", text,
                "--latex", latex)  # fmt: skip
-    assert (done.code, done.out, done.err) == (0, "", "")
+    assert (done.code, done.out) == (0, "")
+    assert [line.removesuffix(" is written") for line in done.err.splitlines()] == [
+        str(path) for path in (page, text, latex)
+    ]
     assert "<svg" in page.read_text("utf-8")
     assert "passport (other)" in text.read_text("utf-8")
     assert r"\toprule" in latex.read_text("utf-8")
