@@ -16,6 +16,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from modeldeed.aligned_evidence import AlignedEvidence
 from modeldeed.alignment.match import check_order
 from modeldeed.alignment.order import OrderCheck
 from modeldeed.anchoring.standing import Standing
@@ -25,9 +26,10 @@ from modeldeed.passport.aligned_examination import AlignedCheck, loaded
 from modeldeed.passport.claim import PassportClaim
 from modeldeed.passport.evidence.reading import MIN_BITS
 from modeldeed.passport.examination import examine_weights
+from modeldeed.results import Report, SignatureEvidence
 from modeldeed.suspects import open_weights
 
-__all__ = ["ALIGNED", "Lineage", "Unmarked", "lineage_of", "read_aligned"]
+__all__ = ["ALIGNED", "Lineage", "Unmarked", "bits_read", "lineage_of", "read_aligned"]
 
 ALIGNED = "passport, aligned"
 _LOG10_2 = math.log10(2)
@@ -142,8 +144,21 @@ def read_aligned(
     if found is None:
         return MarkReading(kind=ALIGNED, verdict="unreadable", reason=report.reason)
     shown = found if found.log2_p <= read.log2_p else read
+    return bits_read(ALIGNED, report, shown).model_copy(
+        update={"extra": {"seconds": found.probe_seconds + found.match_seconds}}
+    )
+
+
+def bits_read(kind: str, report: Report, shown: SignatureEvidence | AlignedEvidence) -> MarkReading:
+    """A report's verdict with the numbers of one of its readings.
+
+    Args:
+        kind: of the mark.
+        report: of an examination of weights.
+        shown: the reading whose numbers stand for it.
+    """
     return MarkReading(
-        kind=ALIGNED,
+        kind=kind,
         verdict=report.verdict.value,
         reason=report.reason,
         matches=shown.matches,
@@ -151,5 +166,4 @@ def read_aligned(
         log10_p=shown.log10_p,
         log10_p_paid=shown.log10_p_paid,
         threshold_log10=shown.threshold_log2 * _LOG10_2,
-        extra={"seconds": found.probe_seconds + found.match_seconds},
     )

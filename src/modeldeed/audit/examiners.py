@@ -13,7 +13,7 @@ from torch import nn
 
 from modeldeed.anchoring.standing import Standing
 from modeldeed.attacks import Preprocessed
-from modeldeed.audit.aligned import ALIGNED, Lineage, read_aligned
+from modeldeed.audit.aligned import ALIGNED, Lineage, bits_read, read_aligned
 from modeldeed.audit.records import MarkReading
 from modeldeed.digests import sha256
 from modeldeed.errors import SuspectError
@@ -32,7 +32,6 @@ from modeldeed.suspects.restored import restore
 __all__ = ["PASSPORT", "AnswerExaminer", "Examiner", "PassportExaminer"]
 
 PASSPORT = "passport"
-_LOG10_2 = math.log10(2)
 
 
 class Examiner(Protocol):
@@ -104,17 +103,7 @@ class PassportExaminer:
             report = examine_weights(model, self.claim, self.standing)
         except SuspectError as error:
             return MarkReading(kind=PASSPORT, verdict="unreadable", reason=str(error))
-        signature = report.require_signature()
-        return MarkReading(
-            kind=PASSPORT,
-            verdict=report.verdict.value,
-            reason=report.reason,
-            matches=signature.matches,
-            total=signature.bits,
-            log10_p=signature.log10_p,
-            log10_p_paid=signature.log10_p_paid,
-            threshold_log10=signature.threshold_log2 * _LOG10_2,
-        )
+        return bits_read(PASSPORT, report, report.require_signature())
 
     def _wrong(self, model: nn.Module) -> tuple[int, ...]:
         """Matches under keys that nobody owns; the same keys for every audit."""
